@@ -1,0 +1,8 @@
+//! A key-value storage engine that holds values from bytes to megabytes at memory speed.
+
+pub mod error;
+
+pub use error::{Error, ErrorKind, Result};
+
+/// The longest key the engine accepts, in bytes.
+pub const MAX_KEY_BYTES: usize = 4096;
