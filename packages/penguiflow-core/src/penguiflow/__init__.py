@@ -1,0 +1,1 @@
+"""Typed, asynchronous agent flows."""
