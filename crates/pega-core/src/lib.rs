@@ -1,6 +1,7 @@
 //! A key-value storage engine that holds values from bytes to megabytes at memory speed.
 
 pub mod error;
+pub mod policy;
 
 pub use error::{Error, ErrorKind, Result};
 
