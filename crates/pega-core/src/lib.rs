@@ -1,7 +1,10 @@
 //! A key-value storage engine that holds values from bytes to megabytes at memory speed.
 
+pub mod checksum;
 pub mod error;
 pub mod policy;
+#[cfg(target_os = "linux")]
+pub mod sidecar;
 
 pub use error::{Error, ErrorKind, Result};
 
