@@ -1,0 +1,58 @@
+"""What can be said about the code without running it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+from noxfiles import _environments, _interpreters, _packages
+
+ROOTS = ("packages", "tests", "examples", "benchmarks", "tools", "noxfiles", "noxfile.py")
+
+
+@nox.session(python=False)
+def pythons(session: nox.Session) -> None:
+    """Say which Pythons the checks run on, and which are missing here."""
+    between = ", ".join(_interpreters.between()) or "none"
+    missing = ", ".join(_interpreters.missing()) or "none"
+    session.log(f"everything runs on {', '.join(_interpreters.full())}; imports and smoke tests on {between}")
+    session.log(f"supported, but missing on this machine: {missing}")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the format, the lint rules and the sizes of files and functions."""
+    _environments.sync(session, "lint", only=True)
+    session.run("ruff", "format", "--check")
+    session.run("ruff", "check")
+    session.run("python", "tools/sizes.py", *(root for root in ROOTS if Path(root).exists()))
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types strictly, and what users' type checkers infer by two of them."""
+    _environments.sync(session, "types", "test", "examples")
+    session.run("mypy")
+    for package in _packages.pure():
+        if any(package.tests.rglob("*.py")):
+            session.run("mypy", str(package.tests))
+    promised = sorted(str(path) for path in Path("packages").glob("*/tests/**/assert_type*.py"))
+    if promised:
+        session.run("pyright", "--pythonpath", f"{session.bin}/python", *promised)
+
+
+@nox.session
+def layers(session: nox.Session) -> None:
+    """Check who imports whom against the contracts in pyproject.toml."""
+    _environments.sync(session, "lint", only=True)
+    sources = ":".join(str(package.source.resolve()) for package in _packages.everything())
+    session.run("lint-imports", "--no-cache", env={"PYTHONPATH": sources})
+
+
+@nox.session
+def versions(session: nox.Session) -> None:
+    """Check that versions move together, siblings bound each other, and each change has its change-log line."""
+    _environments.sync(session, "release", only=True)
+    session.run("uv", "lock", "--check", "--quiet")
+    session.run("python", "tools/versions.py")

@@ -1,0 +1,1 @@
+"""The integration tests see only installed distributions, never the source tree."""
