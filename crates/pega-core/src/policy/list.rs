@@ -157,6 +157,14 @@ impl<const N: usize> Queues<N> {
     }
 }
 
+/// Stores `value` for `id` in a table beside the queues, which grows only for ids beyond what was announced.
+pub(super) fn put<T: Copy + Default>(table: &mut Vec<T>, id: u32, value: T) {
+    if table.len() <= id as usize {
+        table.resize(id as usize + 1, T::default());
+    }
+    table[id as usize] = value;
+}
+
 fn some(id: u32) -> Option<u32> {
     (id != NIL).then_some(id)
 }

@@ -9,15 +9,32 @@
 //! [`victim`](EvictionPolicy::victim) calls as it takes to make room, then [`insert`](EvictionPolicy::insert).
 //! Between them other operations may run; only the quality of the choice suffers.
 
+mod arc;
 mod fifo;
+mod frequency;
+mod ghost;
+mod heap;
 mod list;
 mod lru;
+mod next_use;
+mod s3fifo;
+mod sieve;
+#[cfg(test)]
+mod tests;
+mod weighted_lru;
+mod wtinylfu;
 
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use arc::Arc;
 use fifo::Fifo;
 use lru::Lru;
+use next_use::NextUse;
+use s3fifo::S3Fifo;
+use sieve::Sieve;
+use weighted_lru::WeightedLru;
+use wtinylfu::WTinyLfu;
 
 /// What a policy is told about the room it governs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +83,8 @@ pub trait EvictionPolicy: Send {
     /// Takes out the entry that should go next, and remembers its key where the policy does so.
     ///
     /// Entries that `may_evict` refuses (they are pinned) are passed over and count as just used. `None` means that
-    /// every resident entry was refused. An entry is asked about only a bounded number of times per call, and the
-    /// last one asked about, if any was accepted, is the one returned.
+    /// every resident entry was refused. The first entry accepted is the one taken out, and nothing is asked after it,
+    /// so `may_evict` may claim it.
     fn victim(&mut self, may_evict: &mut dyn FnMut(u32) -> bool) -> Option<u32>;
 
     /// Takes account of what is known about the future of `id`. Policies that cannot use a hint ignore it.
@@ -96,11 +113,32 @@ pub enum PolicyKind {
     /// Least recently used first.
     #[default]
     Lru,
+    /// Recency and frequency, balanced by the ghosts of each.
+    Arc,
+    /// A small FIFO before a large one, with ghosts.
+    S3Fifo,
+    /// One FIFO with a hand that spares what was used.
+    Sieve,
+    /// A window before a segmented LRU that admits by frequency.
+    WTinyLfu,
+    /// LRU by idle time and weight.
+    WeightedLru,
+    /// Furthest next use first, as hints tell; LRU without them.
+    NextUse,
 }
 
 impl PolicyKind {
     /// Every policy, in the order of the documentation.
-    pub const ALL: &'static [PolicyKind] = &[Self::Fifo, Self::Lru];
+    pub const ALL: &'static [PolicyKind] = &[
+        Self::Fifo,
+        Self::Lru,
+        Self::Arc,
+        Self::S3Fifo,
+        Self::Sieve,
+        Self::WTinyLfu,
+        Self::WeightedLru,
+        Self::NextUse,
+    ];
 
     /// The policy called `name`, as in the options of an engine.
     #[must_use]
@@ -114,6 +152,12 @@ impl PolicyKind {
         match self {
             Self::Fifo => "fifo",
             Self::Lru => "lru",
+            Self::Arc => "arc",
+            Self::S3Fifo => "s3-fifo",
+            Self::Sieve => "sieve",
+            Self::WTinyLfu => "w-tinylfu",
+            Self::WeightedLru => "weighted-lru",
+            Self::NextUse => "next-use",
         }
     }
 
@@ -123,6 +167,12 @@ impl PolicyKind {
         match self {
             Self::Fifo => Box::new(Fifo::new(limits)),
             Self::Lru => Box::new(Lru::new(limits)),
+            Self::Arc => Box::new(Arc::new(limits)),
+            Self::S3Fifo => Box::new(S3Fifo::new(limits)),
+            Self::Sieve => Box::new(Sieve::new(limits)),
+            Self::WTinyLfu => Box::new(WTinyLfu::new(limits)),
+            Self::WeightedLru => Box::new(WeightedLru::new(limits)),
+            Self::NextUse => Box::new(NextUse::new(limits)),
         }
     }
 }
