@@ -1,5 +1,6 @@
 //! A key-value storage engine that holds values from bytes to megabytes at memory speed.
 
+pub mod arena;
 pub mod checksum;
 pub mod error;
 pub mod policy;
