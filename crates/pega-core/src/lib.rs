@@ -4,6 +4,7 @@ pub mod arena;
 pub mod checksum;
 pub mod error;
 pub mod policy;
+pub mod replay;
 #[cfg(target_os = "linux")]
 pub mod sidecar;
 
