@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import nox.virtualenv
+
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 
 _LINKS = Path(".nox") / "interpreters"
@@ -68,7 +70,7 @@ def _candidates(version: str) -> Iterator[Path]:
     for directory in os.environ.get("PATH", "").split(os.pathsep):
         if shutil.which(name, path=directory):
             yield (Path(directory) / name).resolve()
-    for installed in (_output("pyenv", "root", suffix="versions"), _output("uv", "python", "dir")):
+    for installed in (_output("pyenv", "root", suffix="versions"), _output(nox.virtualenv.UV, "python", "dir")):
         if installed:
             yield from sorted(Path(installed).glob(f"*{version}*/bin/{name}"), key=_patch_release, reverse=True)
 

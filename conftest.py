@@ -1,0 +1,32 @@
+"""How long the tests of the workspace run: short by default, in full with `PENGUIFLOW_TEST_SCALE=full`."""
+
+import os
+from collections.abc import Callable
+
+import hypothesis
+import pytest
+
+SCALE = os.environ.get("PENGUIFLOW_TEST_SCALE", "short")
+EXAMPLES = {"short": 50, "full": 2000}
+
+if SCALE not in EXAMPLES:
+    raise pytest.UsageError(f"PENGUIFLOW_TEST_SCALE is {SCALE!r}, expected one of {', '.join(EXAMPLES)}")
+
+for _name, _examples in EXAMPLES.items():
+    # The time-out of each test bounds it; a deadline an example makes a busy machine look like a defect.
+    hypothesis.settings.register_profile(_name, max_examples=_examples, deadline=None)
+hypothesis.settings.load_profile(SCALE)
+
+
+@pytest.fixture(scope="session")
+def scale() -> Callable[[int, int], int]:
+    """Return the function that chooses a count: `scale(short, full)`."""
+    return lambda short, full: full if SCALE == "full" else short
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test whose length depends on the scale, so that `-m scaled` selects them."""
+    for item in items:
+        is_property = hypothesis.is_hypothesis_test(getattr(item, "obj", None))
+        if is_property or "scale" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.scaled)
