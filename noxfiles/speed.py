@@ -1,0 +1,14 @@
+"""Benchmarks: never part of the checks, since a speed is not a test."""
+
+from __future__ import annotations
+
+import nox
+
+from noxfiles import _environments
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure the flow runtime against its floors, and write JSON."""
+    _environments.sync(session, "test")
+    session.run("python", "-m", "benchmarks.flow", *session.posargs)
