@@ -16,6 +16,7 @@ pub use trace::Trace;
 
 use crate::policy::{EvictionPolicy, Hint, PolicyKind, PolicyLimits};
 use foresight::Oracle;
+use std::sync::Arc;
 
 const ABSENT: u32 = u32::MAX;
 
@@ -50,7 +51,7 @@ fn share(part: u64, whole: u64) -> f64 {
 
 /// One pass of one policy over a trace, in steps.
 pub struct Replay {
-    trace: Trace,
+    trace: Arc<Trace>,
     policy: Box<dyn EvictionPolicy>,
     oracle: Oracle,
     /// Slot of each block, or `ABSENT`.
@@ -66,7 +67,8 @@ pub struct Replay {
 impl Replay {
     /// A replay through `kind` in a cache of `capacity_blocks`, with the hints that `foresight` gives.
     #[must_use]
-    pub fn new(trace: Trace, kind: PolicyKind, capacity_blocks: u32, foresight: Foresight) -> Self {
+    pub fn new(trace: impl Into<Arc<Trace>>, kind: PolicyKind, capacity_blocks: u32, foresight: Foresight) -> Self {
+        let trace = trace.into();
         let limits = PolicyLimits { capacity_weight: u64::from(capacity_blocks), max_entries: capacity_blocks };
         let unique = trace.unique_blocks();
         Self {
