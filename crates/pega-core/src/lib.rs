@@ -3,6 +3,11 @@
 pub mod arena;
 pub mod checksum;
 pub mod error;
+#[allow(dead_code)]
+mod index;
+pub mod key;
+#[path = "log/place.rs"]
+mod place;
 pub mod policy;
 pub mod replay;
 #[cfg(target_os = "linux")]
