@@ -1,0 +1,48 @@
+"""Each package declares what it imports, also where another dependency happens to bring it."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT
+
+PROJECTS = [path.parent for path in sorted(ROOT.glob("packages/*/pyproject.toml"))]
+
+
+def imported(source: str) -> set[str]:
+    """Return the top-level modules that a file imports."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found - sys.stdlib_module_names
+
+
+def declared(directory: Path) -> set[str]:
+    """Return the distributions that a package requires, those of its extras too."""
+    project = tomllib.loads((directory / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project.get("optional-dependencies", {}).values()
+    lines = [project["name"], *project["dependencies"], *(line for extra in extras for line in extra)]
+    return {normal(re.split(r"[^\w.-]", line, maxsplit=1)[0]) for line in lines}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.mark.parametrize("directory", PROJECTS, ids=lambda path: path.name)
+def test_every_import_is_declared(directory: Path) -> None:
+    providers = packages_distributions()
+    own = {path.parent.name for path in directory.glob("*/*/__init__.py")}
+
+    for path in [*directory.glob("src/**/*.py"), *directory.glob("python/**/*.py")]:
+        for module in imported(path.read_text(encoding="utf-8")) - own:
+            names = {normal(name) for name in providers.get(module, [module])}
+            assert names & declared(directory), f"{path} imports {module}, which {directory.name} does not declare"
