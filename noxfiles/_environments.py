@@ -26,18 +26,20 @@ def install(session: nox.Session, *requirements: str, pins: Path = LOCKED) -> No
     The names of our distributions exist on the public index too, and an unchanged version in an environment that is
     reused would hide a new wheel: so ours are pinned, reinstalled, and compared with the wheels afterwards.
     """
-    session.install("--quiet", *from_dist(), "--constraint", str(pins), *requirements)
+    ours = [package.name for package in _packages.everything()]
+    anew = [option for name in ours for option in ("--reinstall-package", name)]
+    session.install("--quiet", *anew, *from_dist(), "--constraint", str(pins), *requirements)
     session.run("python", "-I", "tools/installed.py", str(DIST), *{_packages.named(name).name for name in requirements})
 
 
-def install_group(session: nox.Session, group: str) -> None:
+def install_group(session: nox.Session, group: str, *, pins: Path = LOCKED) -> None:
     """Add a dependency group of the workspace to an environment that holds installed wheels."""
-    session.install("--quiet", *from_dist(), "--constraint", str(LOCKED), "--group", group)
+    session.install("--quiet", *from_dist(), "--constraint", str(pins), "--group", group)
 
 
 def from_dist() -> list[str]:
-    """Return the options that make `uv pip install` take our distributions from `dist/` only."""
+    """Return the options that make `uv pip` take our distributions from `dist/` only."""
     options = ["--find-links", str(DIST), "--constraint", str(CONSTRAINTS)]
     for package in _packages.everything():
-        options += ["--reinstall-package", package.name, "--refresh-package", package.name]
+        options += ["--refresh-package", package.name]
     return options

@@ -15,8 +15,8 @@ QUIET = {"DISABLE_MKDOCS_2_WARNING": "true", "NO_MKDOCS_2_WARNING": "1"}
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation site; a warning is an error."""
-    _environments.sync(session, "docs")
-    session.run("mkdocs", "build", "--strict", "--quiet", *session.posargs, env=QUIET)
+    _environments.sync(session, "docs", "lint")
+    session.run("mkdocs", "build", "--strict", *session.posargs, env=QUIET)
 
 
 @nox.session

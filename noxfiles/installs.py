@@ -82,7 +82,7 @@ def lowest(session: nox.Session, package: str) -> None:
     )
     session.log("oldest: " + ", ".join(pins.read_text(encoding="utf-8").split()))
     _environments.install(session, package, pins=pins)
-    session.install("--quiet", *_environments.from_dist(), "--constraint", str(pins), "--group", "test")
+    _environments.install_group(session, "test", pins=pins)
     session.run("pytest", *_tests_of(package), *session.posargs)
 
 

@@ -13,7 +13,7 @@ COVERED_PERCENT_DEFAULT = 85
 @nox.session
 def workspace(session: nox.Session) -> None:
     """Test that the checks fail when they should, and that the packages keep the rules of the house."""
-    _environments.sync(session, "dev", "examples", "release")
+    _environments.sync(session, "dev", "examples")
     session.run("pytest", "tests/workspace", *session.posargs)
 
 
