@@ -46,6 +46,11 @@ def pure() -> tuple[Package, ...]:
     return tuple(package for package in everything() if not package.is_native)
 
 
+def native() -> tuple[Package, ...]:
+    """Return the distributions that need cargo; their pages and examples run in sessions that have built them."""
+    return tuple(package for package in everything() if package.is_native)
+
+
 def named(name: str) -> Package:
     """Return the distribution of that name, with or without an extra in brackets."""
     return next(package for package in everything() if package.name == name.partition("[")[0])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nox
 
-from noxfiles import _environments
+from noxfiles import _environments, _packages
 
 QUIET = {"DISABLE_MKDOCS_2_WARNING": "true", "NO_MKDOCS_2_WARNING": "1"}
 """The theme and a plugin announce other projects on every build."""
@@ -21,8 +21,12 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def docs_code(session: nox.Session) -> None:
-    """Run the code blocks of the READMEs and of the documentation."""
+    """Run the code blocks of the READMEs and of the documentation.
+
+    Pages of a package that needs cargo are left to the session that builds it.
+    """
     _environments.sync(session, "dev", "examples")
-    pages = sorted(str(page) for page in Path().glob("*.md"))
-    pages += sorted(str(page) for root in ("docs", "packages", "examples") for page in Path(root).rglob("*.md"))
-    session.run("python", "tools/docs_code.py", *pages)
+    pages = [page for root in ("docs", "examples", "packages") for page in sorted(Path(root).rglob("*.md"))]
+    native = {package.name for package in _packages.native()}
+    able = [page for page in pages if not native & {part.partition("_")[0] for part in page.parts}]
+    session.run("python", "tools/docs_code.py", *map(str, [*sorted(Path().glob("*.md")), *able]))
