@@ -48,8 +48,8 @@ const ENTRIES: u32 = 1 << 16;
 const BYTES_PER_ENTRY: [(PolicyKind, usize); 8] = [
     (PolicyKind::Fifo, 16),
     (PolicyKind::Lru, 16),
-    (PolicyKind::Arc, 112),
-    (PolicyKind::S3Fifo, 68),
+    (PolicyKind::Arc, 80),
+    (PolicyKind::S3Fifo, 52),
     (PolicyKind::Sieve, 16),
     (PolicyKind::WTinyLfu, 88),
     (PolicyKind::WeightedLru, 24),
