@@ -106,10 +106,6 @@ impl Writer {
         self.payload
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.payload.len()
-    }
-
     pub(super) fn raw(&mut self, bytes: &[u8]) {
         self.payload.extend_from_slice(bytes);
     }

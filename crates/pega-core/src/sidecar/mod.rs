@@ -1,13 +1,19 @@
 //! One engine shared by the processes of a user: control over a Unix socket, data through the arena itself.
 //!
-//! The server owns the engine. A client maps the same memory file, writes values into space reserved for it, and
+//! The server owns the engine. A client maps the same memory file, writes values into room reserved for it, and
 //! copies values out of it; what travels over the socket is keys, places and checksums, never the bytes.
 
-mod backend;
+mod client;
 mod codec;
 mod frame;
 mod link;
+mod place;
 mod reply;
 mod request;
+mod server;
+mod socket;
 
-pub use backend::{Backend, Change, Place, Placed};
+pub use client::{Client, Put, Read, View, Write};
+pub use place::Place;
+pub use server::{ServeOptions, Server};
+pub use socket::FileLock;

@@ -1,7 +1,7 @@
 //! What the server answers. The client knows from its request which of these to expect.
 
-use super::backend::Place;
 use super::codec::{Reader, Writer, broken};
+use super::place::Place;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The kind of a frame that ends an answer.
@@ -25,6 +25,8 @@ pub(super) trait Payload: Sized {
 pub struct Greeting {
     /// The protocol version of the server.
     pub version: u32,
+    /// By this further connections join the client.
+    pub client: [u8; 16],
     /// The size of the arena whose descriptor comes along.
     pub arena_bytes: u64,
     /// The process that serves.
@@ -99,6 +101,16 @@ impl Payload for u64 {
     }
 }
 
+impl Payload for f64 {
+    fn write(&self, writer: &mut Writer) {
+        writer.u64(self.to_bits());
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        Ok(Self::from_bits(reader.u64()?))
+    }
+}
+
 impl Payload for Vec<u8> {
     fn write(&self, writer: &mut Writer) {
         writer.bytes(self);
@@ -158,6 +170,9 @@ impl Item for Vec<u8> {
 impl Item for (String, String) {
     const MIN_BYTES: usize = 8;
 }
+impl Item for (String, f64) {
+    const MIN_BYTES: usize = 12;
+}
 impl Item for Numbered {
     const MIN_BYTES: usize = 32;
 }
@@ -181,6 +196,7 @@ impl<T: Item> Payload for Vec<T> {
 impl Payload for Greeting {
     fn write(&self, writer: &mut Writer) {
         writer.u32(self.version);
+        writer.raw(&self.client);
         writer.u64(self.arena_bytes);
         writer.u32(self.pid);
         self.settings.write(writer);
@@ -189,6 +205,7 @@ impl Payload for Greeting {
     fn read(reader: &mut Reader<'_>) -> Result<Self> {
         Ok(Self {
             version: reader.u32()?,
+            client: reader.array()?,
             arena_bytes: reader.u64()?,
             pid: reader.u32()?,
             settings: Payload::read(reader)?,
@@ -274,8 +291,8 @@ pub(super) fn write_error(error: &Error, writer: &mut Writer) {
 pub(super) fn read_error(payload: &[u8]) -> Result<Error> {
     let mut reader = Reader::new(payload);
     let code = reader.text()?;
-    let kind =
-        ErrorKind::from_code(code).ok_or_else(|| broken("an error of the server is of no known kind").with("code", code))?;
+    let kind = ErrorKind::from_code(code)
+        .ok_or_else(|| broken("an error of the server is of no known kind").with("code", code))?;
     let mut message = reader.text()?.to_owned();
     let pairs: Vec<(String, String)> = Payload::read(&mut reader)?;
     reader.finish()?;

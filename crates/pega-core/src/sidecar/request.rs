@@ -17,8 +17,9 @@ pub enum Request<'a> {
     Greet {
         /// The protocol version of the client.
         version: u32,
-        /// Whether the arena's descriptor shall come with the reply.
-        wants_arena: bool,
+        /// The client that this connection shall belong to; without one it is a new client, and the descriptor of
+        /// the arena comes with the reply.
+        client: Option<[u8; 16]>,
     },
     /// Reserve space that the client will write.
     Reserve {
@@ -222,12 +223,7 @@ fn key<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8]> {
 }
 
 fn written(reader: &mut Reader<'_>) -> Result<Written> {
-    Ok(Written {
-        reservation: reader.u64()?,
-        start: reader.u64()?,
-        size_bytes: reader.u64()?,
-        checksum: reader.u64()?,
-    })
+    Ok(Written { reservation: reader.u64()?, start: reader.u64()?, size_bytes: reader.u64()?, checksum: reader.u64()? })
 }
 
 fn write_written(writer: &mut Writer, written: &Written) {
@@ -368,7 +364,10 @@ impl<'a> Request<'a> {
                 if reader.array::<8>()? != MAGIC {
                     return Err(broken("the first bytes are not a greeting of pegaflow"));
                 }
-                Self::Greet { version: reader.u32()?, wants_arena: reader.flag()? }
+                Self::Greet {
+                    version: reader.u32()?,
+                    client: if reader.flag()? { Some(reader.array()?) } else { None },
+                }
             }
             2 => Self::Reserve { sizes_bytes: reader.list(8, Reader::u64)? },
             3 => Self::Return { reservations: reader.list(8, Reader::u64)? },
@@ -424,20 +423,14 @@ impl<'a> Request<'a> {
         !matches!(self, Self::Return { .. } | Self::Drop { .. } | Self::Distrust { .. })
     }
 
-    /// Appends the payload to `payload` and gives it back.
-    #[must_use]
-    pub fn encode(&self, payload: Vec<u8>) -> Vec<u8> {
-        let mut writer = Writer::over(payload);
-        self.encode_fields(&mut writer);
-        writer.into_bytes()
-    }
-
-    fn encode_fields(&self, writer: &mut Writer) {
+    /// Writes the payload.
+    pub(super) fn encode(&self, writer: &mut Writer) {
         match self {
-            Self::Greet { version, wants_arena } => {
+            Self::Greet { version, client } => {
                 writer.raw(&MAGIC);
                 writer.u32(*version);
-                writer.flag(*wants_arena);
+                writer.flag(client.is_some());
+                writer.raw(client.as_ref().map_or(&[], <[u8; 16]>::as_slice));
             }
             Self::Reserve { sizes_bytes: numbers }
             | Self::Return { reservations: numbers }

@@ -1,0 +1,72 @@
+//! Finding values for clients.
+
+use super::connection::Answer;
+use super::session::{Session, hashed};
+use super::space::Piece;
+use crate::error::Result;
+use crate::sidecar::codec::broken;
+use crate::sidecar::reply::Numbered;
+use crate::sidecar::request::Request;
+
+/// Keys are listed in parts of about this many bytes.
+const PART_BYTES: usize = 256 << 10;
+
+pub(super) fn answer(session: &mut Session, request: Request<'_>, answer: &mut Answer<'_>) -> Result<()> {
+    match request {
+        Request::Locate { hold, keys } => {
+            let found: Result<Vec<_>> = keys.iter().map(|key| locate(session, hold, key)).collect();
+            answer.done(&found?)
+        }
+        Request::Distrust { pins } => pins.into_iter().try_for_each(|number| distrust(session, number)),
+        Request::Contains { keys } => {
+            let store = session.store();
+            store.check_open()?;
+            let found: Result<Vec<bool>> = keys.iter().map(|key| Ok(store.contains(hashed(store, key)?))).collect();
+            answer.done(&found?)
+        }
+        Request::Count => answer.done(&(session.hub.engine.len() as u64)),
+        Request::Scan { prefix } => scan(session, prefix, answer),
+        Request::Cache { .. } | Request::Changes { .. } => Err(broken("not yet")),
+        _ => Err(broken("a request came to the wrong place")),
+    }
+}
+
+fn locate(session: &Session, hold: bool, key: &[u8]) -> Result<Option<Numbered>> {
+    let store = session.store();
+    let hashed = hashed(store, key)?;
+    let Some(held) = store.hold(hashed)? else { return Ok(None) };
+    if hold && !held.verify_once() {
+        return Err(store.condemn(hashed, &held));
+    }
+    let piece = Piece::keep(store, held);
+    Ok(Some(if hold { session.client.pin(piece, key) } else { Numbered { number: 0, place: piece.place() } }))
+}
+
+/// Looks at a value that a client found to be wrong, and takes it out of service if it is.
+fn distrust(session: &Session, number: u64) -> Result<()> {
+    let Some((piece, key)) = session.client.pinned(number) else {
+        return Err(broken("a value is distrusted that is not held").with("number", number));
+    };
+    let store = session.store();
+    let held = piece.held();
+    // SAFETY: held, and nobody writes to a value that an entry names.
+    let found = crate::checksum::of(unsafe { store.arena.bytes(held.extent()) });
+    if found != held.checksum() {
+        store.condemn(hashed(store, &key)?, &held);
+    }
+    Ok(())
+}
+
+fn scan(session: &Session, prefix: &[u8], answer: &mut Answer<'_>) -> Result<()> {
+    let mut part: Vec<Vec<u8>> = Vec::new();
+    let mut part_bytes = 0;
+    for key in session.hub.engine.scan(prefix)? {
+        part_bytes += key.len() + 4;
+        part.push(key);
+        if part_bytes >= PART_BYTES {
+            answer.part(&std::mem::take(&mut part))?;
+            part_bytes = 0;
+        }
+    }
+    answer.done(&part)
+}
