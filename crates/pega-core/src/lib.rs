@@ -2,6 +2,7 @@
 
 pub mod arena;
 pub mod checksum;
+pub mod engine;
 pub mod error;
 #[allow(dead_code)]
 mod index;
@@ -12,7 +13,10 @@ pub mod policy;
 pub mod replay;
 #[cfg(target_os = "linux")]
 pub mod sidecar;
+#[allow(dead_code)]
+mod store;
 
+pub use engine::{Options, PegaEngine, PutOptions, Stats, Transaction, View};
 pub use error::{Error, ErrorKind, Result};
 
 /// The longest key the engine accepts, in bytes.

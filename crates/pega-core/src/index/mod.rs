@@ -100,9 +100,9 @@ impl Index {
         0..SHARDS as usize
     }
 
-    /// How many entries there are, expired ones included.
-    pub(crate) fn len(&self) -> usize {
-        Self::shards().map(|i| self.read(i).len()).sum()
+    /// How many entries of the general engine there are, expired ones included.
+    pub(crate) fn user_entries(&self) -> usize {
+        Self::shards().map(|i| self.read(i).user_entries()).sum()
     }
 
     /// The heap that the index takes, in bytes.

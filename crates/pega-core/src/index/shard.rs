@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 
 use super::entry::{Entry, Value};
 use super::key_store::KeyStore;
-use crate::key::Key;
+use crate::key::{Key, Space};
 
 const CHUNK_ENTRIES: usize = 1024;
 
@@ -24,6 +24,7 @@ pub(crate) struct Shard {
     keys: KeyStore,
     due: BinaryHeap<Reverse<(u64, u32)>>,
     timed: usize,
+    user_entries: usize,
 }
 
 impl Shard {
@@ -74,6 +75,7 @@ impl Shard {
             chunks[*slot as usize / CHUNK_ENTRIES][*slot as usize % CHUNK_ENTRIES].as_ref().map_or(0, Entry::hash)
         });
         self.note_due(slot, value.expires_at_ms);
+        self.user_entries += usize::from(key.space() == Space::USER);
         slot
     }
 
@@ -120,6 +122,7 @@ impl Shard {
         }
         self.keys.discard(&entry.key);
         self.timed -= usize::from(entry.expires_at_ms != 0);
+        self.user_entries -= usize::from(entry.space == Space::USER);
         self.free.push(slot);
         Some(entry)
     }
@@ -156,8 +159,9 @@ impl Shard {
         self.due.peek().is_some_and(|Reverse((at, _))| *at <= now_ms)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.table.len()
+    /// How many entries of the general engine there are.
+    pub(crate) fn user_entries(&self) -> usize {
+        self.user_entries
     }
 
     /// The slots in use.

@@ -16,7 +16,7 @@ fn entries_are_found_by_their_whole_key() {
         let hashed = index.hashed(key(&bytes));
         index.write(hashed.shard()).insert(hashed.hash, hashed.key, value(u64::from(i), 0));
     }
-    assert_eq!(index.len(), 20_000);
+    assert_eq!(index.user_entries(), 20_000);
     for i in 0..20_000_u32 {
         let bytes = i.to_le_bytes();
         let hashed = index.hashed(key(&bytes));
@@ -35,7 +35,7 @@ fn slots_of_removed_entries_are_used_again() {
         assert_eq!(slot, 0);
         assert_eq!(shard.remove(slot).unwrap().seq, i);
     }
-    assert_eq!(shard.len(), 0);
+    assert_eq!(shard.user_entries(), 0);
 }
 
 #[test]

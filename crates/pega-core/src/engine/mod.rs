@@ -1,0 +1,221 @@
+//! The general engine: any bytes under any key.
+
+mod options;
+mod stats;
+mod transaction;
+mod view;
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+pub use options::{Options, PutOptions};
+pub use stats::Stats;
+pub use transaction::Transaction;
+pub use view::View;
+
+use crate::error::{Error, Result};
+use crate::index::Index;
+use crate::key::{Key, Space};
+use crate::store::{Held, Store, now_ms};
+
+/// A key-value engine. Handles are cheap to clone and share one engine; every method may be called from any thread.
+///
+/// ```
+/// # fn main() -> pega_core::Result<()> {
+/// use pega_core::PegaEngine;
+///
+/// let engine = PegaEngine::new()?;
+/// engine.put(b"greeting", b"hello")?;
+/// assert_eq!(engine.get(b"greeting")?.as_deref(), Some(&b"hello"[..]));
+/// assert!(engine.remove(b"greeting")?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct PegaEngine {
+    store: Arc<Store>,
+}
+
+impl PegaEngine {
+    /// An engine in memory, with default options.
+    ///
+    /// # Errors
+    /// `MemoryFull` if the system does not have the memory.
+    pub fn new() -> Result<Self> {
+        Self::open(Options::default())
+    }
+
+    /// An engine with these options.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for options that no engine can have, `MemoryFull` if the system does not have the memory.
+    pub fn open(options: Options) -> Result<Self> {
+        Ok(Self { store: Arc::new(Store::open(options)?) })
+    }
+
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Binds `key` to `value`; other threads see the old value or the new one, whole.
+    ///
+    /// # Errors
+    /// `InvalidKey`, `TooLarge`, `MemoryFull` if everything in memory is held, `Closed`.
+    pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.put_with(key, value, PutOptions::default())
+    }
+
+    /// As [`Self::put`], with options.
+    ///
+    /// # Errors
+    /// As [`Self::put`]; `InvalidArgument` for a time to live of zero.
+    pub fn put_with(&self, key: &[u8], value: &[u8], options: PutOptions) -> Result<()> {
+        self.store.check_open()?;
+        let hashed = self.store.index.hashed(Key::user(key)?);
+        let expires_at_ms = options.expires_at_ms(now_ms)?;
+        let change = self.store.stage(hashed, value, expires_at_ms)?;
+        self.store.commit_one(change).map(drop)
+    }
+
+    /// Removes `key`; false if it was not there.
+    ///
+    /// # Errors
+    /// `InvalidKey`, `Closed`.
+    pub fn remove(&self, key: &[u8]) -> Result<bool> {
+        self.store.remove(self.store.index.hashed(Key::user(key)?))
+    }
+
+    /// Whether `key` is there. Counts as no use.
+    ///
+    /// # Errors
+    /// `InvalidKey`, `Closed`.
+    pub fn contains(&self, key: &[u8]) -> Result<bool> {
+        self.store.check_open()?;
+        Ok(self.store.contains(self.store.index.hashed(Key::user(key)?)))
+    }
+
+    /// The value under `key`.
+    ///
+    /// # Errors
+    /// `InvalidKey`, `Corrupt` if the bytes are not what was put, `Closed`.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.get_with(key, |len| {
+            let mut value = Vec::with_capacity(len);
+            let start = NonNull::new(value.as_mut_ptr()).expect("a vector's pointer is never null");
+            Ok((value, start))
+        })
+        .map(|found| {
+            found.map(|(mut value, len)| {
+                // SAFETY: `get_with` has written that many bytes to the start that was given.
+                unsafe { value.set_len(len) };
+                value
+            })
+        })
+    }
+
+    /// Copies the value under `key` into memory that `make_room` provides for its length, and gives back what came
+    /// with that memory, and the length.
+    ///
+    /// The pointer must be valid for writes of the length that `make_room` was called with.
+    ///
+    /// # Errors
+    /// As [`Self::get`], and those of `make_room`.
+    pub(crate) fn get_with<T>(
+        &self,
+        key: &[u8],
+        make_room: impl FnOnce(usize) -> Result<(T, NonNull<u8>)>,
+    ) -> Result<Option<(T, usize)>> {
+        let hashed = self.store.index.hashed(Key::user(key)?);
+        let Some(held) = self.store.hold(hashed)? else { return Ok(None) };
+        let (room, target) = make_room(held.len())?;
+        // SAFETY: the promise of `make_room`.
+        if unsafe { held.copy_to(target) } {
+            return Ok(Some((room, held.len())));
+        }
+        Err(self.store.condemn(hashed, &held))
+    }
+
+    /// Copies the value under `key` to the start of `buffer` and gives its length.
+    ///
+    /// # Errors
+    /// As [`Self::get`]; `InvalidArgument` if the buffer is shorter than the value.
+    pub fn get_into(&self, key: &[u8], buffer: &mut [u8]) -> Result<Option<usize>> {
+        let found = self.get_with(key, |len| match buffer.get_mut(..len) {
+            Some(target) => Ok(((), NonNull::from(target).cast())),
+            None => Err(Error::invalid("the buffer is shorter than the value").with("value_bytes", len)),
+        })?;
+        Ok(found.map(|((), len)| len))
+    }
+
+    /// The value under `key`, where it lies. Its checksum is compared once for as long as it stays in memory.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn get_view(&self, key: &[u8]) -> Result<Option<View>> {
+        let hashed = self.store.index.hashed(Key::user(key)?);
+        let Some(held) = self.store.hold(hashed)? else { return Ok(None) };
+        if !held.verify_once() {
+            return Err(self.store.condemn(hashed, &held));
+        }
+        Ok(Some(View::adopt(Arc::clone(&self.store), Held::into_extent(held))))
+    }
+
+    /// A batch of writes that become visible and durable together.
+    #[must_use]
+    pub fn transaction(&self) -> Transaction<'_> {
+        Transaction::new(&self.store)
+    }
+
+    /// The keys that start with `prefix`, in order. Sees every key that was there all the time while it ran.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn scan(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>> {
+        self.store.check_open()?;
+        self.store.drop_all_expired();
+        let mut keys = Vec::new();
+        for number in Index::shards() {
+            let shard = self.store.index.read(number);
+            let found = shard.slots().map(|slot| shard.key(slot)).filter(|key| key.space() == Space::USER);
+            keys.extend(found.filter(|key| key.bytes().starts_with(prefix)).map(|key| key.bytes().to_vec()));
+        }
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.store.drop_all_expired();
+        self.store.index.user_entries()
+    }
+
+    /// Whether there is no key.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The state of the engine.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            entries: self.len() as u64,
+            memory_used_bytes: self.store.arena.used_bytes(),
+            memory_bytes: self.store.arena.capacity_bytes(),
+            index_bytes: self.store.index.heap_bytes() as u64,
+            counts: self.store.counts(),
+        }
+    }
+
+    /// Closes the engine for all its handles. Views stay valid. Closing again does nothing.
+    ///
+    /// # Errors
+    /// What kept the last writes from the disk.
+    pub fn close(&self) -> Result<()> {
+        self.store.close()
+    }
+}
+
+#[cfg(test)]
+mod tests;
