@@ -82,6 +82,7 @@ def lowest(session: nox.Session, package: str) -> None:
     )
     session.log("oldest: " + ", ".join(pins.read_text(encoding="utf-8").split()))
     _environments.install(session, package, pins=pins)
+    session.run("python", "-I", "tools/import_all.py", *distribution.modules)
     _environments.install_group(session, "test", pins=pins)
     session.run("pytest", *_tests_of(package), *session.posargs)
 

@@ -1,6 +1,7 @@
-"""The session `isolated` sees what the source tree hides."""
+"""The sessions that install wheels see what the source tree hides."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,16 @@ def test_a_package_from_elsewhere_is_refused(copy: Path, python: Run) -> None:
 
     assert done.returncode == 1
     assert "penguiflow: not installed in" in done.stdout
+
+
+@pytest.mark.timeout(300)
+def test_a_bound_that_was_never_tested_fails_the_lowest_session(copy: Path, python: Run) -> None:
+    project = copy / "packages/penguiflow-core/pyproject.toml"
+    declared = project.read_text(encoding="utf-8")
+    project.write_text(re.sub(r'"pydantic>=[\d.]+"', '"pydantic>=1.10"', declared), encoding="utf-8")
+
+    done = python("-m", "nox", "--session", "lowest(penguiflow-core)", cwd=copy)
+
+    assert done.returncode == 1
+    assert "pydantic==1.10" in done.stderr
+    assert "cannot import name 'TypeAdapter' from 'pydantic'" in done.stdout + done.stderr
