@@ -6,6 +6,8 @@
 mod client;
 mod codec;
 mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod link;
 mod place;
 mod reply;
