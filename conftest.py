@@ -1,5 +1,9 @@
-"""How long the tests of the workspace run: short by default, in full with `PENGUIFLOW_TEST_SCALE=full`."""
+"""How long the tests of the workspace run, and which of them this environment can run.
 
+They are short by default, and run in full with `PENGUIFLOW_TEST_SCALE=full`.
+"""
+
+import importlib.util
 import os
 from collections.abc import Callable
 
@@ -16,6 +20,15 @@ for _name, _examples in EXAMPLES.items():
     # The time-out of each test bounds it; a deadline an example makes a busy machine look like a defect.
     hypothesis.settings.register_profile(_name, max_examples=_examples, deadline=None)
 hypothesis.settings.load_profile(SCALE)
+
+
+HAS_ENGINE = importlib.util.find_spec("pegaflow") is not None
+collect_ignore_glob = [] if HAS_ENGINE else ["packages/pegaflow*", "examples/pegaflow_*"]
+
+
+def pytest_report_header() -> str | None:
+    """Say when the tests of the storage engine are left out."""
+    return None if HAS_ENGINE else "pegaflow is not built here, its tests are left out: `nox -s native` builds it"
 
 
 @pytest.fixture(scope="session")

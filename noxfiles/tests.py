@@ -19,13 +19,9 @@ def workspace(session: nox.Session) -> None:
 
 @nox.session(python=_interpreters.full())
 def examples(session: nox.Session) -> None:
-    """Run every example as its user would.
-
-    Examples of a package that needs cargo are left to the session that builds it.
-    """
+    """Run every example as its user would."""
     _environments.sync(session, "examples", "test")
-    left_out = [f"--ignore-glob=examples/{package.name}_*" for package in _packages.native()]
-    session.run("pytest", "examples", *left_out, *session.posargs)
+    session.run("pytest", "examples", *session.posargs)
 
 
 @nox.session
