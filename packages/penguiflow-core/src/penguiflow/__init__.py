@@ -1,1 +1,80 @@
-"""Typed, asynchronous agent flows."""
+"""Typed, asynchronous agent flows: streaming, cancellation, deadlines, back-pressure."""
+
+from penguiflow.core import Cancellation, Context, PenguiFlow, Playbook, Running, Trace, create
+from penguiflow.errors import (
+    CycleError,
+    FlowDefinitionError,
+    FlowError,
+    FlowErrorCode,
+    FlowStopped,
+    JoinIncomplete,
+    MultipleResults,
+    NodeSignatureError,
+    NotRunning,
+    QueueFull,
+    TraceActive,
+    TraceCancelled,
+    UnknownTarget,
+    ValidationFailed,
+)
+from penguiflow.metrics import FlowEvent
+from penguiflow.node import Adjacency, Node, NodePolicy
+from penguiflow.patterns import join_k, map_concurrent, predicate_router, union_router
+from penguiflow.policies import DictRoutingPolicy, RoutingPolicy, RoutingRequest
+from penguiflow.registry import ModelRegistry
+from penguiflow.types import (
+    WM,
+    FinalAnswer,
+    Headers,
+    Message,
+    PlanStep,
+    StreamChunk,
+    Thought,
+    merge_meta,
+    set_meta,
+)
+
+__all__ = [
+    "WM",
+    "Adjacency",
+    "Cancellation",
+    "Context",
+    "CycleError",
+    "DictRoutingPolicy",
+    "FinalAnswer",
+    "FlowDefinitionError",
+    "FlowError",
+    "FlowErrorCode",
+    "FlowEvent",
+    "FlowStopped",
+    "Headers",
+    "JoinIncomplete",
+    "Message",
+    "ModelRegistry",
+    "MultipleResults",
+    "Node",
+    "NodePolicy",
+    "NodeSignatureError",
+    "NotRunning",
+    "PenguiFlow",
+    "PlanStep",
+    "Playbook",
+    "QueueFull",
+    "RoutingPolicy",
+    "RoutingRequest",
+    "Running",
+    "StreamChunk",
+    "Thought",
+    "Trace",
+    "TraceActive",
+    "TraceCancelled",
+    "UnknownTarget",
+    "ValidationFailed",
+    "create",
+    "join_k",
+    "map_concurrent",
+    "merge_meta",
+    "predicate_router",
+    "set_meta",
+    "union_router",
+]

@@ -1,0 +1,1 @@
+"""The machinery behind `penguiflow.core`: one process, one event loop, no public names."""

@@ -1,0 +1,71 @@
+"""Lets a message from outside into a flow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from penguiflow._runtime.envelope import Envelope, extend_path
+from penguiflow._runtime.station import Blocked, Station
+from penguiflow.errors import QueueFull, TraceCancelled
+from penguiflow.types import Message, Payload
+
+if TYPE_CHECKING:
+    from penguiflow._runtime.run import Run
+
+__all__ = ["admit", "admit_nowait", "admitted", "require_open"]
+
+# What stands for the outside in events and in message ids.
+OUTSIDE = "OpenSea"
+
+
+async def admit(run: Run, value: Payload, entries: Sequence[Station]) -> None:
+    """Put a message into the inbox of every entry, waiting in order of arrival where one is full.
+
+    Cancelled while waiting, the run is cancelled as a whole: nobody has a handle to it yet.
+    """
+    waiting = admit_nowait(run, value, entries)
+    if waiting:
+        await admitted(run, waiting)
+
+
+async def admitted(run: Run, waiting: list[Blocked]) -> None:
+    """Wait until a message is in everywhere, or its run has ended; see `admit`."""
+    try:
+        for blocked in waiting:
+            await blocked.future
+    except BaseException:
+        run.fail(TraceCancelled(run.trace_id, "the submission was cancelled while it waited for admission"))
+        raise
+    finally:
+        for blocked in waiting:
+            blocked.withdraw()
+
+
+def admit_nowait(run: Run, value: Payload, entries: Sequence[Station]) -> list[Blocked]:
+    """Put a message into the inbox of every entry that has room; returns the places in line at the others."""
+    events = run.runtime.events
+    if events is not None:
+        events.post("emit", run, source=OUTSIDE, targets=[station.name for station in entries])
+    fork = len(entries) > 1 and isinstance(value, Message) and bool(value.meta)
+    waiting = []
+    for station in entries:
+        own = value.model_copy(update={"meta": dict(value.meta)}) if fork else value
+        envelope = Envelope(run, own, 0, extend_path(None, OUTSIDE, station.name, run.admitted))
+        if station.gate.blocked or not station.gate.offer(envelope):
+            blocked = Blocked(station.gate, envelope)
+            station.gate.blocked.append(blocked)
+            waiting.append(blocked)
+    run.admitted += 1
+    return waiting
+
+
+def require_open(entries: Sequence[Station], trace_id: str | None) -> None:
+    """Check that a message would be let in at once.
+
+    Raises:
+        QueueFull: one of the entries is full.
+    """
+    for station in entries:
+        if not station.gate.open:
+            raise QueueFull(station.name, station.maxsize, trace_id)

@@ -1,0 +1,199 @@
+"""What a node is given beside its message: its line to the flow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from penguiflow._runtime.delivery import find_edges, send, wait_for_room
+from penguiflow._runtime.envelope import Envelope, path_id
+from penguiflow._runtime.fetchers import Fetchers
+from penguiflow._runtime.joins import Bucket, Buckets
+from penguiflow._runtime.playbook import Playbook, run_playbook
+from penguiflow._runtime.validation import validation_failed
+from penguiflow.types import Headers, Message, Payload, StreamChunk
+
+if TYPE_CHECKING:
+    from penguiflow._runtime.run import Run
+    from penguiflow._runtime.station import Station
+    from penguiflow.node import Node
+    from penguiflow.policies import PolicyLike
+
+__all__ = ["Context"]
+
+
+class Context:
+    """One invocation's line to its flow; what goes through it belongs to the invocation's trace.
+
+    Use it from the node's own coroutine, or from tasks that the node awaits. Once the trace has ended, emitting
+    raises `FlowError` with code `TRACE_ENDED` (or the `TraceCancelled` that ended it).
+    """
+
+    __slots__ = ("_envelope", "_run", "_sent", "_started", "_station", "_stream")
+
+    def __init__(self, station: Station, run: Run, envelope: Envelope) -> None:
+        self._station = station
+        self._run = run
+        self._envelope = envelope
+        self._sent = 0
+        self._started = 0.0
+        self._stream: str | None = None
+
+    @property
+    def trace_id(self) -> str:
+        """The trace this invocation belongs to."""
+        return self._run.trace_id
+
+    @property
+    def node_name(self) -> str:
+        """The node that is running."""
+        return self._station.name
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 0."""
+        return self._envelope.attempt
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt at this message, and for no other message: hand it to what must happen once."""
+        return path_id(self._run.trace_id, self._envelope.path).hex()
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When the trace has to have ended: wall clock, seconds since the epoch."""
+        return self._run.deadline_s
+
+    @property
+    def headers(self) -> Headers:
+        """Headers of the message at hand, or else of the one that started the trace."""
+        message = self._message()
+        return Headers() if message is None else message.headers
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Metadata of the message at hand, or else of the one that started the trace. Read it; emit to change it."""
+        message = self._message()
+        return {} if message is None else message.meta
+
+    async def emit(self, msg: Payload, to: Node | str | Sequence[Node | str] | None = None) -> None:
+        """Send a message to every successor, or only to those in `to`.
+
+        A `FinalAnswer`, or anything from a node without successors, goes to the trace's results. Messages from one
+        node to another keep their order. Waits while a successor's queue is full; cancelled then, what was not let
+        in is taken back.
+
+        Raises:
+            UnknownTarget: `to` names no successor of this node.
+        """
+        edges = None if to is None else find_edges(self._station, to, self._run.trace_id)
+        blocked = send(self, msg, edges)
+        if blocked:
+            await wait_for_room(self._station, blocked)
+
+    def emit_nowait(self, msg: Payload, to: Node | str | Sequence[Node | str] | None = None) -> None:
+        """Send a message as `emit` does, or not at all.
+
+        Raises:
+            QueueFull: a successor's queue is full; nothing was sent.
+            UnknownTarget: `to` names no successor of this node.
+        """
+        edges = None if to is None else find_edges(self._station, to, self._run.trace_id)
+        send(self, msg, edges, wait=False)
+
+    async def emit_chunk(
+        self,
+        stream_id: str | None = None,
+        seq: int | None = None,
+        text: str = "",
+        done: bool = False,
+        meta: Mapping[str, Any] | None = None,
+        to: Node | str | None = None,
+    ) -> StreamChunk:
+        """Send a piece of a stream to whoever reads the trace's chunks, or to the successor `to`.
+
+        `stream_id` defaults to a stream of this invocation; `seq` counts up from 0 by itself. While someone reads,
+        a full buffer makes this wait; while nobody does, the oldest chunk is dropped.
+
+        Raises:
+            FlowError: `STREAM_ORDER`, `seq` is not above the last one of the stream, or the stream is done.
+        """
+        run, station = self._run, self._station
+        if run.done:
+            raise run.ended_error(station.name)
+        edges = None if to is None else find_edges(station, to, run.trace_id)
+        chunks = run.open_chunks()
+        if stream_id is None:
+            if self._stream is None:
+                self._stream = chunks.new_stream(f"{run.scope}:{station.name}")
+            stream_id = self._stream
+        number = chunks.number(station.name, stream_id, seq, done)
+        chunk = StreamChunk(stream_id=stream_id, seq=number, text=text, done=done, meta=dict(meta or {}))
+        events = station.runtime.events
+        if events is not None:
+            events.post("stream_chunk", run, station, attempt=self.attempt, stream_id=stream_id, seq=number, done=done)
+        if edges is None:
+            await chunks.put(chunk)
+            return chunk
+        blocked = send(self, chunk, edges)
+        if blocked:
+            await wait_for_room(station, blocked)
+        return chunk
+
+    async def fetch(self) -> Payload:
+        """Take the next message that this trace has for this node, past the one at hand, waiting for it.
+
+        Returns None once nothing else in the trace could still send one. A cancelled fetch loses no message.
+        """
+        run, station = self._run, self._station
+        if run.done:
+            raise run.ended_error(station.name)
+        envelope = station.take_waiting(run)
+        if envelope is None:
+            if run.fetchers is None:
+                run.fetchers = Fetchers(run)
+            envelope = await run.fetchers.fetch(station)
+            if envelope is None:
+                return None
+        run.pending -= 1
+        if station.check_in is None:
+            return envelope.value
+        try:
+            return station.check_in(envelope.value)
+        except ValidationError as error:
+            raise validation_failed(run.trace_id, station.name, "in", error) from error
+
+    async def call_playbook(self, playbook: Playbook, parent_msg: Payload, timeout: float | None = None) -> Payload:
+        """Run another flow on a message and return its only value, None if it gives none.
+
+        The subflow runs under the same trace id, within this trace's deadline and budgets, and inherits its
+        metadata; its chunks go to this trace's reader. It is cancelled with this trace, and after `timeout` seconds.
+
+        Raises:
+            FlowError: the subflow failed, or gave more than one value.
+            TimeoutError: it took longer than `timeout`.
+        """
+        return await run_playbook(self, playbook, parent_msg, timeout)
+
+    def _bucket(self, *, need: int, emit_incomplete: bool) -> Bucket:
+        run = self._run
+        if run.buckets is None:
+            run.buckets = Buckets()
+        return run.buckets.of(self._station, self._envelope.hop, need=need, emit_incomplete=emit_incomplete)
+
+    def _post(self, event_type: str, **extra: Any) -> None:
+        events = self._station.runtime.events
+        if events is not None:
+            events.post(event_type, self._run, self._station, attempt=self.attempt, **extra)
+
+    def _policy(self, default: PolicyLike | None) -> PolicyLike | None:
+        return self._station.runtime.policies.get(self._station.name, default)
+
+    def _successors(self) -> tuple[str, ...]:
+        return tuple(edge.station.name for edge in self._station.edges)
+
+    def _message(self) -> Message | None:
+        value = self._envelope.value
+        return value if isinstance(value, Message) else self._run.message

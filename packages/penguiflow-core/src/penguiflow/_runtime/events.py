@@ -1,0 +1,154 @@
+"""Carries events to whoever listens, without making a message wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from penguiflow.metrics import FlowEvent
+
+if TYPE_CHECKING:
+    from penguiflow._runtime.context import Context
+    from penguiflow._runtime.run import Run
+    from penguiflow._runtime.station import Station
+    from penguiflow._runtime.store import StoreWriter
+    from penguiflow.errors import FlowError
+
+__all__ = ["EVENTS_CAP", "EventHub", "Listener"]
+
+Listener: TypeAlias = Callable[[FlowEvent], Awaitable[None] | None]
+"""Told of every event, in order: a plain function or an async one."""
+
+EVENTS_CAP = 10_000
+"""Events that may wait for slow listeners; what comes on top is dropped and counted."""
+# Events handled before other tasks get a turn.
+_BURST = 100
+
+logger = logging.getLogger("penguiflow")
+
+
+class EventHub:
+    """A bounded queue of events and the task that hands them to the listeners, one after the other.
+
+    An exception in a listener is logged and changes nothing else. A listener that cannot keep up loses events, which
+    `dropped` counts, but delays no message.
+    """
+
+    def __init__(self, listeners: list[Listener], store: StoreWriter | None) -> None:
+        self.dropped = 0
+        self._listeners = listeners
+        self._store = store
+        self._queue: deque[FlowEvent] = deque()
+        self._wake: asyncio.Future[None] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start handing out events."""
+        self._task = asyncio.get_running_loop().create_task(self._dispatch(), name="penguiflow-events")
+
+    async def stop(self, timeout_s: float) -> None:
+        """Hand out what is queued, for at most `timeout_s` seconds, and end."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except TimeoutError:
+            self.dropped += len(self._queue)
+            logger.warning("a listener of the flow is stuck: %d events were dropped at its stop", len(self._queue))
+        finally:
+            if self._task is not None:
+                self._task.cancel()
+                await asyncio.wait([self._task], timeout=timeout_s)
+
+    def post(
+        self,
+        event_type: str,
+        run: Run,
+        station: Station | None = None,
+        *,
+        attempt: int = 0,
+        latency_ms: float | None = None,
+        exception: BaseException | None = None,
+        **extra: Any,
+    ) -> None:
+        """Queue an event of a run."""
+        name, depth = (None, 0) if station is None else (station.name, station.queued)
+        event = FlowEvent(event_type, time.time(), run.trace_id, name, attempt, latency_ms, depth, extra, exception)
+        if self._store is not None:
+            self._store.put(run, event)
+        if not self._listeners:
+            return
+        if len(self._queue) >= EVENTS_CAP:
+            if not self.dropped:
+                logger.warning("events are dropped: a listener of the flow is slower than the flow")
+            self.dropped += 1
+            return
+        self._queue.append(event)
+        self._idle.clear()
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def node_started(self, station: Station, run: Run, attempt: int) -> float:
+        """Post `node_start`; returns when that was, for `node_ended`."""
+        self.post("node_start", run, station, attempt=attempt)
+        return time.perf_counter()
+
+    def node_ended(self, station: Station, run: Run, ctx: Context) -> None:
+        """Post `node_end`."""
+        self.post("node_end", run, station, attempt=ctx.attempt, latency_ms=_ms_since(ctx._started))
+
+    def node_failed(self, station: Station, run: Run, ctx: Context, error: FlowError) -> None:
+        """Post `node_error`."""
+        latency_ms = _ms_since(ctx._started) if ctx._started else None
+        self.post(
+            "node_error",
+            run,
+            station,
+            attempt=ctx.attempt,
+            latency_ms=latency_ms,
+            exception=error.original_exc or error,
+            code=error.code,
+        )
+
+    def emitted(self, station: Station, run: Run, ctx: Context, targets: list[str]) -> None:
+        """Post `emit`."""
+        self.post("emit", run, station, attempt=ctx.attempt, targets=targets)
+
+    async def _dispatch(self) -> None:
+        handled = 0
+        while True:
+            if not self._queue:
+                self._idle.set()
+                self._wake = asyncio.get_running_loop().create_future()
+                await self._wake
+                self._wake = None
+            event = self._queue.popleft()
+            for listener in self._listeners:
+                await _tell(listener, event)
+            handled += 1
+            if handled % _BURST == 0:
+                await asyncio.sleep(0)
+
+
+async def _tell(listener: Listener, event: FlowEvent) -> None:
+    try:
+        outcome = listener(event)
+        if inspect.isawaitable(outcome):
+            await outcome
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        logger.error("listener %r was cancelled at event %s", listener, event.event_type)
+    except Exception:
+        logger.exception("listener %r failed at event %s of trace %s", listener, event.event_type, event.trace_id)
+
+
+def _ms_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000.0

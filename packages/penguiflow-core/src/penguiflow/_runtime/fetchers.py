@@ -1,0 +1,71 @@
+"""Nodes that pull further messages of their own trace; see `Context.fetch`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from penguiflow._runtime.envelope import Envelope
+
+if TYPE_CHECKING:
+    from penguiflow._runtime.run import Run
+    from penguiflow._runtime.station import Station
+
+__all__ = ["Fetchers"]
+
+
+class Fetchers:
+    """The invocations of one run that wait for a message.
+
+    A waiting invocation is no work that could send one: when only such are left, each is told that nothing more
+    will come.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._waiting: dict[Station, deque[asyncio.Future[Envelope | None]]] = {}
+
+    async def fetch(self, station: Station) -> Envelope | None:
+        """Wait for the next message of the run at `station`; None once nothing is left that could send one."""
+        future: asyncio.Future[Envelope | None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(station, deque()).append(future)
+        run = self._run
+        run.pending -= 1
+        try:
+            if not run.pending:
+                run.settle()
+            return await future
+        except asyncio.CancelledError:
+            envelope = None if future.cancelled() or not future.done() else future.result()
+            if envelope is not None and not run.done:
+                # Nothing is lost: what was handed over is the first in line again.
+                station.retry(envelope)
+            raise
+        finally:
+            waiting = self._waiting.get(station)
+            if waiting is not None and future in waiting:
+                waiting.remove(future)
+                run.pending += 1
+
+    def arrived(self, station: Station) -> None:
+        """Hand a message that has just come in to whoever waits for it."""
+        waiting = self._waiting.get(station)
+        while waiting:
+            future = waiting.popleft()
+            self._run.pending += 1
+            if future.done():
+                continue
+            envelope = station.take_waiting(self._run)
+            future.set_result(envelope)
+            return
+
+    def exhausted(self) -> bool:
+        """Tell every waiting invocation that nothing more will come; say whether there was any."""
+        futures = [future for waiting in self._waiting.values() for future in waiting if not future.done()]
+        for waiting in self._waiting.values():
+            self._run.pending += len(waiting)
+            waiting.clear()
+        for future in futures:
+            future.set_result(None)
+        return bool(futures)

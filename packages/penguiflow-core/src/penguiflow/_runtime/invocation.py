@@ -1,0 +1,294 @@
+"""One call of a node function: from the message to what it returned, raised, or was stopped for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import types
+from collections.abc import Coroutine, Generator
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from penguiflow._runtime.context import Context
+from penguiflow._runtime.delivery import send, wait_for_room
+from penguiflow._runtime.envelope import Envelope
+from penguiflow._runtime.station import Blocked, Station
+from penguiflow._runtime.timers import Timer
+from penguiflow._runtime.validation import validation_failed
+from penguiflow.errors import FlowError, FlowErrorCode
+from penguiflow.types import Payload
+
+if TYPE_CHECKING:
+    from penguiflow._runtime.workers import Workers
+
+__all__ = ["GRACE_S", "Invocation", "begin"]
+
+GRACE_S = 5.0
+"""Seconds a cancelled node may take to unwind; after that its slot is free and the trace goes on without it."""
+
+
+class _Why(Enum):
+    """Why an invocation is being cancelled."""
+
+    ENDED = "its run has ended"
+    TIMEOUT = "its time-out has passed"
+    ABANDONED = "it did not stop in time"
+
+
+class Invocation:
+    """A call that has suspended, so that it can be interrupted.
+
+    A call that never awaits has none: nothing else can run before it returns.
+    """
+
+    __slots__ = ("_context", "_coro", "_ctx", "_delivering", "_first", "_grace", "_station", "_task", "_timer", "_why")
+
+    def __init__(
+        self,
+        station: Station,
+        ctx: Context,
+        coro: Coroutine[Any, Any, Payload],
+        context: contextvars.Context,
+        first: Any,
+        *,
+        delivering: bool = False,
+    ) -> None:
+        self._station = station
+        self._ctx = ctx
+        self._coro = coro
+        self._context = context
+        self._first = first
+        self._delivering = delivering
+        self._task: asyncio.Task[None] | None = None
+        self._timer: Timer | None = None
+        self._grace: Timer | None = None
+        self._why: _Why | None = None
+
+    def interrupt(self) -> None:
+        """Cancel the call, because its run has ended."""
+        self._cancel(_Why.ENDED)
+
+    async def run(self, workers: Workers, task: asyncio.Task[None]) -> bool:
+        """See the call through to its end; False if the worker was cancelled for it and has to end too."""
+        run = self._ctx._run
+        self._task = task
+        if run.running is None:
+            run.running = set()
+        run.running.add(self)
+        timeout_s = self._station.policy.timeout_s
+        if timeout_s is not None and not self._delivering:
+            self._timer = self._station.runtime.timers.after(timeout_s, self._time_out)
+        value: Payload = None
+        raised: BaseException | None = None
+        try:
+            value = await _drive(workers, self._context, self._coro, self._first)
+        except BaseException as error:
+            raised = error
+        finally:
+            self._leave()
+        if self._why is not None:
+            self._interrupted()
+            return False
+        rest = self._ended(value, raised, task)
+        return True if rest is None else await rest.run(workers, task)
+
+    def _ended(self, value: Payload, raised: BaseException | None, task: asyncio.Task[None]) -> Invocation | None:
+        station, ctx = self._station, self._ctx
+        if raised is None and not self._delivering:
+            return _returned(station, ctx, value, self._context)
+        if raised is None:
+            station.end(ctx._run)
+        elif isinstance(raised, asyncio.CancelledError) and task.cancelling():
+            # Not by this runtime: the event loop is being shut down around a flow that was not stopped.
+            station.runtime.abort()
+            raise raised
+        else:
+            _raised(station, ctx, raised)
+        return None
+
+    def _interrupted(self) -> None:
+        station, run = self._station, self._ctx._run
+        if self._why is _Why.ABANDONED:
+            return
+        if self._why is _Why.TIMEOUT:
+            _failed(station, self._ctx, _time_out_error(station, self._ctx, "ran"))
+            return
+        station.end(run)
+
+    def _time_out(self) -> None:
+        self._cancel(_Why.TIMEOUT)
+
+    def _cancel(self, why: _Why) -> None:
+        if self._why is None or (self._why is _Why.TIMEOUT and why is _Why.ENDED):
+            if self._why is None and self._task is not None:
+                self._task.cancel()
+                self._grace = self._station.runtime.timers.after(GRACE_S, self._abandon)
+            self._why = why
+
+    def _abandon(self) -> None:
+        """Go on without a call that ignores its cancellation."""
+        timed_out = self._why is _Why.TIMEOUT
+        self._why = _Why.ABANDONED
+        run = self._ctx._run
+        if run.running is not None:
+            run.running.discard(self)
+        self._station.runtime.log_stuck(self._station.name, run.trace_id)
+        if timed_out:
+            run.fail(_time_out_error(self._station, self._ctx, "ignored its cancellation after it ran"))
+        self._station.end(run)
+        run.runtime.note_unwound(run)
+
+    def _leave(self) -> None:
+        for timer in (self._timer, self._grace):
+            if timer is not None:
+                timer.cancel()
+        run = self._ctx._run
+        if run.running is not None:
+            run.running.discard(self)
+            if run.done:
+                run.runtime.note_unwound(run)
+
+
+def begin(station: Station, envelope: Envelope) -> Invocation | None:
+    """Call the node with a message, up to its first suspension; None when it has already ended."""
+    run = envelope.run
+    if run.deadline is not None and station.runtime.loop.time() >= run.deadline:
+        run.expire()
+        station.end(run)
+        return None
+    value = envelope.value
+    ctx = Context(station, run, envelope)
+    if station.check_in is not None:
+        try:
+            value = station.check_in(value)
+        except ValidationError as error:
+            _give_up(station, ctx, validation_failed(run.trace_id, station.name, "in", error))
+            return None
+    events = station.runtime.events
+    if events is not None:
+        ctx._started = events.node_started(station, run, envelope.attempt)
+    context = run.context.copy()
+    coro: Any = station.func(value, ctx)
+    try:
+        first = context.run(coro.send, None)
+    except StopIteration as stop:
+        return _returned(station, ctx, stop.value, context)
+    except BaseException as error:
+        _raised(station, ctx, error)
+        return None
+    return Invocation(station, ctx, coro, context, first)
+
+
+def _returned(station: Station, ctx: Context, value: Payload, context: contextvars.Context) -> Invocation | None:
+    """Send on what the node returned; an `Invocation` is left over where a successor is full."""
+    run = ctx._run
+    if run.done:
+        station.end(run)
+        return None
+    if value is not None and station.check_out is not None:
+        try:
+            value = station.check_out(value)
+        except ValidationError as error:
+            _failed(station, ctx, validation_failed(run.trace_id, station.name, "out", error))
+            return None
+    events = station.runtime.events
+    if events is not None:
+        events.node_ended(station, run, ctx)
+    if value is not None:
+        try:
+            blocked = send(ctx, value, None)
+        except FlowError as error:
+            _give_up(station, ctx, error.within(run.trace_id, station.name))
+            return None
+        if blocked:
+            return _deliver(station, ctx, blocked, context)
+    station.end(run)
+    return None
+
+
+def _deliver(station: Station, ctx: Context, blocked: list[Blocked], context: contextvars.Context) -> Invocation:
+    coro = wait_for_room(station, blocked)
+    return Invocation(station, ctx, coro, context, context.run(coro.send, None), delivering=True)
+
+
+def _raised(station: Station, ctx: Context, error: BaseException) -> None:
+    trace_id, name = ctx._run.trace_id, station.name
+    if isinstance(error, FlowError):
+        _failed(station, ctx, error.within(trace_id, name))
+    elif isinstance(error, asyncio.CancelledError):
+        message = "the node raised asyncio.CancelledError by itself, or awaited something that was cancelled"
+        _give_up(station, ctx, FlowError(trace_id, name, FlowErrorCode.NODE_CANCELLED, message, error))
+    else:
+        message = f"{type(error).__name__}: {error}"
+        failure = FlowError(trace_id, name, FlowErrorCode.NODE_EXCEPTION, message, error)
+        if isinstance(error, Exception):
+            _failed(station, ctx, failure)
+        else:
+            # KeyboardInterrupt and SystemExit end the program; the trace is told first.
+            _give_up(station, ctx, failure)
+            raise error
+
+
+def _failed(station: Station, ctx: Context, error: FlowError) -> None:
+    """An attempt failed: try again after a back-off that holds no worker, or give up."""
+    run, policy = ctx._run, station.policy
+    envelope = ctx._envelope
+    if run.done or envelope.attempt >= policy.max_retries:
+        _give_up(station, ctx, error)
+        return
+    delay_s = policy.backoff_s(envelope.attempt)
+    events = station.runtime.events
+    if events is not None:
+        events.node_failed(station, run, ctx, error)
+        events.post("retry", run, station, attempt=envelope.attempt, exception=error, delay_s=delay_s)
+    envelope.attempt += 1
+    timers = run.timers = run.timers if run.timers is not None else set()
+
+    def again() -> None:
+        timers.discard(timer)
+        station.retry(envelope)
+
+    timer = station.runtime.timers.after(delay_s, again)
+    timers.add(timer)
+    station.free_slot()
+
+
+def _give_up(station: Station, ctx: Context, error: FlowError) -> None:
+    run = ctx._run
+    events = station.runtime.events
+    if events is not None and not run.done:
+        events.node_failed(station, run, ctx, error)
+    run.fail(error)
+    station.end(run)
+
+
+def _time_out_error(station: Station, ctx: Context, what: str) -> FlowError:
+    message = f"the node {what} longer than timeout_s={station.policy.timeout_s}"
+    return FlowError(ctx._run.trace_id, station.name, FlowErrorCode.NODE_TIMEOUT, message, TimeoutError(message))
+
+
+@types.coroutine
+def _drive(
+    workers: Workers, context: contextvars.Context, coro: Coroutine[Any, Any, Payload], awaiting: Any
+) -> Generator[Any, Any, Payload]:
+    """Step a started coroutine inside `context` until it returns.
+
+    What a task would do, without a task for each message: the worker's own task yields what the coroutine awaits,
+    and each step runs in the context variables of whoever submitted the trace.
+    """
+    while True:
+        workers.pause()
+        try:
+            sent = yield awaiting
+        except BaseException as error:
+            workers.hot = True
+            thrown: BaseException | None = error
+        else:
+            workers.hot = True
+            thrown = None
+        try:
+            awaiting = context.run(coro.send, sent) if thrown is None else context.run(coro.throw, thrown)
+        except StopIteration as stop:
+            return stop.value

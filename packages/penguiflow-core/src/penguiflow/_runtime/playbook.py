@@ -1,0 +1,73 @@
+"""Runs another flow inside a node."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from penguiflow._runtime.admission import admit
+from penguiflow._runtime.budgets import inherit_budgets
+from penguiflow._runtime.outcome import only_value
+from penguiflow.errors import FlowDefinitionError
+from penguiflow.types import Message, Payload
+
+if TYPE_CHECKING:
+    from penguiflow._runtime.context import Context
+    from penguiflow._runtime.flow import PenguiFlow
+    from penguiflow.registry import ModelRegistry
+
+__all__ = ["Playbook", "run_playbook"]
+
+Playbook: TypeAlias = "PenguiFlow | Callable[[], PenguiFlow | tuple[PenguiFlow, ModelRegistry | None]]"
+"""A flow that runs already, or a function that makes a fresh one, with its registry if it has one."""
+
+
+async def run_playbook(ctx: Context, playbook: Playbook, parent_msg: Payload, timeout: float | None) -> Payload:
+    """See `Context.call_playbook`."""
+    flow, registry, fresh = _open(playbook)
+    if fresh:
+        flow.start_within(ctx._run.runtime, registry)
+    try:
+        value = _adopt(ctx, parent_msg)
+        run = flow.open_child(ctx._run, value)
+        inherit_budgets(run, ctx._run, ctx._envelope.value, parent_msg)
+        try:
+            async with asyncio.timeout(timeout):
+                await admit(run, value, run.runtime.entries)
+                await run.wait()
+        finally:
+            if not run.done:
+                run.runtime.cancel(run)
+        return only_value(run)
+    finally:
+        if fresh:
+            # The calling node may be unwinding; the subflow still gets its time to do the same.
+            await asyncio.shield(asyncio.ensure_future(flow.stop(drain=False)))
+
+
+def _open(playbook: Playbook) -> tuple[PenguiFlow, ModelRegistry | None, bool]:
+    from penguiflow._runtime.flow import PenguiFlow
+
+    if isinstance(playbook, PenguiFlow):
+        return playbook, None, not playbook.running
+    made = playbook() if callable(playbook) else playbook
+    flow, registry = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(flow, PenguiFlow):
+        raise FlowDefinitionError(
+            f"a playbook is a flow, or a function that returns a flow or (flow, registry); this one gave {made!r}"
+        )
+    return flow, registry, not flow.running
+
+
+def _adopt(ctx: Context, parent_msg: Payload) -> Payload:
+    """Return what the subflow starts with: a message with what it inherits, or the bare payload as it is."""
+    if not isinstance(parent_msg, Message):
+        return parent_msg
+    update: dict[str, object] = {}
+    if parent_msg.meta is not ctx.meta:
+        update["meta"] = {**ctx.meta, **parent_msg.meta}
+    deadlines = [deadline for deadline in (parent_msg.deadline_s, ctx.deadline_s) if deadline is not None]
+    if deadlines:
+        update["deadline_s"] = min(deadlines)
+    return parent_msg.model_copy(update=update)

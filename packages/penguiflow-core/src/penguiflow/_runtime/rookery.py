@@ -1,0 +1,187 @@
+"""Where the values of emitted traces wait for `fetch()`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from penguiflow._runtime.envelope import Envelope
+from penguiflow._runtime.station import Blocked, BlockingQueue
+from penguiflow.errors import FlowError
+from penguiflow.types import Payload
+
+if TYPE_CHECKING:
+    from penguiflow._runtime.run import Run
+
+__all__ = ["Rookery"]
+
+
+@dataclass(slots=True)
+class _Item:
+    """One value, or the error of a failed trace, on its way to `fetch()`."""
+
+    exit_name: str | None
+    value: Payload
+    error: FlowError | None = None
+
+
+class _Exit(BlockingQueue):
+    """The values of one exit node. A full one makes that node wait, and no other exit."""
+
+    __slots__ = ("_rookery", "count", "name")
+
+    def __init__(self, rookery: Rookery, name: str) -> None:
+        super().__init__()
+        self._rookery = rookery
+        self.name = name
+        self.count = 0
+
+    def offer(self, envelope: Envelope) -> bool:
+        if self.count >= self._rookery.maxsize and not self._rookery.unbounded:
+            return False
+        self._rookery.give_at_once(self.name, envelope.value)
+        return True
+
+
+class Rookery:
+    """Values of emitted traces in order of arrival, bounded for each exit.
+
+    A producer at a full exit waits without holding a slot of its node, so traces that someone reads are not held up;
+    so that such producers stay few, `emit` waits while as many of them wait as a queue holds.
+    """
+
+    def __init__(self, maxsize: int, *, errors_as_values: bool) -> None:
+        self.maxsize = maxsize
+        self.unbounded = False
+        """Set while the flow drains: whoever stops it need not fetch at the same time."""
+        self._errors_as_values = errors_as_values
+        self._items: deque[_Item] = deque()
+        self._exits: dict[str, _Exit] = {}
+        self._fetchers: deque[asyncio.Future[_Item]] = deque()
+        self._closed: FlowError | None = None
+        self._emitters: deque[asyncio.Future[None]] = deque()
+
+    def __len__(self) -> int:
+        """How many values and errors wait."""
+        return len(self._items)
+
+    def queues(self) -> list[BlockingQueue]:
+        """Return the exits, each a queue at which producers may wait."""
+        return list(self._exits.values())
+
+    @property
+    def congested(self) -> bool:
+        """Whether so many producers wait that no further trace should be emitted."""
+        return sum(len(exit_.blocked) for exit_ in self._exits.values()) >= self.maxsize
+
+    async def wait_for_room(self) -> None:
+        """Wait until no longer congested."""
+        while self.congested and self._closed is None:
+            emitter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._emitters.append(emitter)
+            await emitter
+
+    def give(self, exit_name: str, run: Run, value: Payload) -> Blocked | None:
+        """Add a value; returns what to wait for where the exit is full."""
+        exit_ = self._exits.get(exit_name)
+        if exit_ is None:
+            exit_ = self._exits[exit_name] = _Exit(self, exit_name)
+        envelope = Envelope(run, value, 0, None)
+        if not exit_.blocked and exit_.offer(envelope):
+            return None
+        blocked = Blocked(exit_, envelope, lends_slot=True)
+        exit_.blocked.append(blocked)
+        return blocked
+
+    def give_at_once(self, exit_name: str, value: Payload) -> None:
+        """Add a value, whatever the bound."""
+        exit_ = self._exits.get(exit_name)
+        if exit_ is None:
+            exit_ = self._exits[exit_name] = _Exit(self, exit_name)
+        exit_.count += 1
+        self._put(_Item(exit_name, value))
+
+    def ended(self, run: Run) -> None:
+        """Note that an emitted trace has ended; whoever fetches is told of its error."""
+        if run.error is None:
+            return
+        if self._errors_as_values:
+            self._put(_Item(None, run.error))
+        else:
+            self._put(_Item(None, None, run.error))
+
+    async def fetch(self, *, timeout_s: float | None = None) -> Payload:
+        """Return the next value. Fetchers are served in order; one that is cancelled or times out loses nothing."""
+        if self._items:
+            return self._open(self._take())
+        if self._closed is not None:
+            raise self._closed.with_traceback(None)
+        future: asyncio.Future[_Item] = asyncio.get_running_loop().create_future()
+        self._fetchers.append(future)
+        try:
+            async with asyncio.timeout(timeout_s):
+                item = await future
+        except BaseException:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                # Handed over at the very moment the wait was given up: it is the first in line again.
+                self._items.appendleft(future.result())
+                self._serve()
+            elif future in self._fetchers:
+                self._fetchers.remove(future)
+            raise
+        self._taken(item)
+        return self._open(item)
+
+    def drain(self) -> None:
+        """Let every waiting producer in, because the flow is about to stop."""
+        self.unbounded = True
+        for exit_ in self._exits.values():
+            exit_.admit()
+
+    def close(self, error: FlowError) -> None:
+        """Tell those who wait in vain that the flow has stopped; what has arrived can still be fetched."""
+        self._closed = error
+        self._wake_emitters()
+        while self._fetchers:
+            future = self._fetchers.popleft()
+            if not future.done():
+                future.set_exception(error.with_traceback(None))
+
+    def _put(self, item: _Item) -> None:
+        self._items.append(item)
+        self._serve()
+
+    def _serve(self) -> None:
+        while self._items and self._fetchers:
+            future = self._fetchers.popleft()
+            if not future.done():
+                future.set_result(self._items.popleft())
+
+    def _take(self) -> _Item:
+        item = self._items.popleft()
+        self._taken(item)
+        return item
+
+    def _taken(self, item: _Item) -> None:
+        exit_ = self._exits.get(item.exit_name) if item.exit_name is not None else None
+        if exit_ is None:
+            return
+        exit_.count -= 1
+        if exit_.blocked:
+            exit_.admit()
+        elif not exit_.count:
+            del self._exits[exit_.name]
+        self._wake_emitters()
+
+    def _wake_emitters(self) -> None:
+        while self._emitters and (self._closed is not None or not self.congested):
+            emitter = self._emitters.popleft()
+            if not emitter.done():
+                emitter.set_result(None)
+
+    def _open(self, item: _Item) -> Payload:
+        if item.error is not None:
+            raise item.error.with_traceback(None)
+        return item.value

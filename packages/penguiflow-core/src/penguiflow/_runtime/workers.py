@@ -1,0 +1,113 @@
+"""The tasks that run nodes: one pool a flow, which grows while invocations are suspended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+
+from penguiflow._runtime.invocation import begin
+from penguiflow._runtime.station import Station
+
+__all__ = ["Workers"]
+
+# Messages one worker handles before it lets the event loop breathe: timers, sockets and cancellation need their turn
+# even where no node ever awaits. Large enough to cost nothing, small enough for well under a millisecond.
+_BURST = 64
+# Idle workers kept for the next burst.
+_KEEP_IDLE = 64
+
+
+class Workers:
+    """Runs whatever is runnable, whichever node it belongs to.
+
+    A worker whose node returns goes on with the next runnable station, often the successor it has just fed, without
+    a trip through the event loop. One whose node suspends stays with it and wakes another for the rest.
+
+    Invariant: while `runnable` is not empty, some worker is executing or has been woken (`hot`). The number of busy
+    workers is bounded by the stations' limits: each entry of `runnable` is a slot that its station has granted.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.runnable: deque[Station] = deque()
+        self.hot = False
+        self.closed = False
+        self._loop = loop
+        self._idle: list[asyncio.Future[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        """How many workers there are."""
+        return len(self._tasks)
+
+    def __contains__(self, task: object) -> bool:
+        """Say whether a task is one of the workers."""
+        return task in self._tasks
+
+    def wake(self) -> None:
+        """Have one more worker look at what is runnable."""
+        if self.closed:
+            return
+        self.hot = True
+        while self._idle:
+            sleeper = self._idle.pop()
+            if not sleeper.done():
+                sleeper.set_result(None)
+                return
+        # An empty context: a worker must not carry the variables of whoever happened to start it.
+        task = self._loop.create_task(self._work(), context=contextvars.Context(), name="penguiflow-worker")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def pause(self) -> None:
+        """Called by a worker that is about to suspend: others go on with what is runnable."""
+        self.hot = False
+        if self.runnable:
+            self.wake()
+
+    async def stop(self, timeout_s: float) -> None:
+        """Cancel every worker and wait for them, at most `timeout_s` seconds."""
+        self.closed = True
+        tasks = set(self._tasks)
+        tasks.discard(asyncio.current_task())  # type: ignore[arg-type]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_s)
+
+    async def _work(self) -> None:
+        try:
+            await self._serve()
+        finally:
+            self.pause()
+
+    async def _serve(self) -> None:
+        runnable = self.runnable
+        task = asyncio.current_task()
+        assert task is not None
+        handled = 0
+        while True:
+            if not runnable:
+                self.hot = False
+                if len(self._idle) >= _KEEP_IDLE:
+                    return
+                sleeper = self._loop.create_future()
+                self._idle.append(sleeper)
+                await sleeper
+                handled = 0
+                continue
+            if handled >= _BURST:
+                handled = 0
+                await asyncio.sleep(0)
+                self.hot = True
+                continue
+            handled += 1
+            station = runnable.popleft()
+            envelope = station.take()
+            if envelope is None:
+                station.active -= 1
+                continue
+            invocation = begin(station, envelope)
+            if invocation is not None and not await invocation.run(self, task):
+                # Cancelled for the sake of its invocation: the task ends, what is runnable goes to another.
+                return

@@ -1,0 +1,151 @@
+"""A node: an async function with a name, a policy and successors."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
+
+from penguiflow.errors import FlowDefinitionError, NodeSignatureError, invalid_bound
+
+if TYPE_CHECKING:
+    from penguiflow._runtime.context import Context
+
+__all__ = ["Adjacency", "Node", "NodeFunc", "NodePolicy"]
+
+NodeFunc: TypeAlias = Callable[[Any, "Context"], Awaitable[Any]]
+"""`async def func(message, ctx)`: what it returns goes to every successor; None goes nowhere."""
+
+_Validate: TypeAlias = Literal["both", "in", "out", "none"]
+_OnInterrupted: TypeAlias = Literal["rerun", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class NodePolicy:
+    """How a node is run.
+
+    Attempt n (from 0) that fails is tried again after `backoff_base * backoff_mult ** n` seconds, at most
+    `max_backoff`, until `max_retries` retries are used up. The wait holds no worker, and the trace keeps its place.
+    """
+
+    validate: _Validate = "both"
+    """Which side is validated against the registry's models; without a registry none is."""
+    timeout_s: float | None = None
+    """Seconds one attempt may take; then it is cancelled and counts as failed."""
+    max_retries: int = 0
+    """How often a failed attempt is repeated."""
+    backoff_base: float = 0.5
+    """Seconds before the first retry."""
+    backoff_mult: float = 2.0
+    """Factor from one retry to the next."""
+    max_backoff: float | None = None
+    """Longest wait between two attempts, in seconds."""
+    max_concurrency: int = 32
+    """How many traces the node works on at once; never more than the flow's `queue_maxsize`."""
+    ordered: bool = True
+    """True: one message of a trace at a time, in order. False: one trace's messages run side by side."""
+    on_interrupted: _OnInterrupted = "rerun"
+    """What becomes of a node that was running when its process died: run it again, or fail the trace."""
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("validate", self.validate, get_args(_Validate)),
+            ("on_interrupted", self.on_interrupted, get_args(_OnInterrupted)),
+        ):
+            if value not in allowed:
+                raise invalid_bound(name, value, "one of " + ", ".join(map(repr, allowed)))
+        for name, seconds in (("timeout_s", self.timeout_s), ("max_backoff", self.max_backoff)):
+            if seconds is not None and not seconds > 0:
+                raise invalid_bound(name, seconds, "a positive number of seconds, or None")
+        if not self.backoff_base >= 0:
+            raise invalid_bound("backoff_base", self.backoff_base, "zero or more seconds")
+        if not self.backoff_mult >= 1:
+            raise invalid_bound("backoff_mult", self.backoff_mult, "at least 1")
+        if self.max_retries < 0:
+            raise invalid_bound("max_retries", self.max_retries, "zero or more")
+        if self.max_concurrency < 1:
+            raise invalid_bound("max_concurrency", self.max_concurrency, "at least 1")
+
+    def backoff_s(self, attempt: int) -> float:
+        """Return the seconds to wait after failed attempt `attempt`, counted from 0."""
+        # A float power overflows near attempt 1024; the wait would be for ever anyway.
+        delay = self.backoff_base * self.backoff_mult ** min(attempt, 64)
+        return delay if self.max_backoff is None else min(delay, self.max_backoff)
+
+
+@dataclass(frozen=True, slots=True)
+class Adjacency:
+    """A node and the nodes its messages go to, as `Node.to` returns it."""
+
+    source: Node
+    """The node that emits."""
+    targets: tuple[Node, ...]
+    """Its successors, in the order in which they are served."""
+
+
+class Node:
+    """One step of a flow: `async def func(message, ctx)` under a name that is unique in its flow.
+
+    A node belongs to no flow and keeps no state between messages; several flows may share it.
+
+    Raises:
+        NodeSignatureError: `func` is not async, or does not take `(message, ctx)`.
+    """
+
+    def __init__(
+        self,
+        func: NodeFunc,
+        name: str | None = None,
+        *,
+        policy: NodePolicy | None = None,
+        allow_cycle: bool = False,
+    ) -> None:
+        self.name = name if name is not None else _name_of(func)
+        if not isinstance(self.name, str) or not self.name:
+            raise FlowDefinitionError(f"node name {self.name!r} is not usable: it must be a non-empty string")
+        _check_signature(func, self.name)
+        if policy is not None and not isinstance(policy, NodePolicy):
+            raise FlowDefinitionError(f"policy of node {self.name!r} must be a NodePolicy, not {policy!r}")
+        self.func = func
+        self.policy = policy or NodePolicy()
+        self.allow_cycle = allow_cycle
+        self.kind = "node"
+        """What diagrams draw: "node", "router", "join", "remote"."""
+
+    def to(self, *nodes: Node) -> Adjacency:
+        """Connect this node to `nodes`: what it returns goes to each of them, in this order."""
+        for node in nodes:
+            if not isinstance(node, Node):
+                raise FlowDefinitionError(
+                    f"{self.name!r}.to() takes Node objects, not {node!r}; wrap a function as Node(func)"
+                )
+        return Adjacency(self, nodes)
+
+    def __repr__(self) -> str:
+        return f"Node({self.name!r})"
+
+
+def _name_of(func: object) -> str:
+    while isinstance(func, functools.partial):
+        func = func.func
+    return getattr(func, "__name__", None) or type(func).__name__
+
+
+def _check_signature(func: Any, name: str) -> None:
+    if not callable(func):
+        raise NodeSignatureError(f"node {name!r} needs a function, not {func!r}", node_name=name)
+    if not (inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(getattr(func, "__call__", None))):
+        kind = "an async generator" if inspect.isasyncgenfunction(func) else "not async"
+        raise NodeSignatureError(
+            f"the function of node {name!r} is {kind}: write it as 'async def {_name_of(func)}(message, ctx)' "
+            f"(several outputs: 'await ctx.emit(...)'; blocking work: 'await anyio.to_thread.run_sync(...)')",
+            node_name=name,
+        )
+    try:
+        inspect.signature(cast(Callable[..., Any], func)).bind(None, None)
+    except TypeError as error:
+        raise NodeSignatureError(
+            f"the function of node {name!r} must take (message, ctx): {error}", node_name=name
+        ) from error
