@@ -1,6 +1,6 @@
 //! One pass of one policy over a trace.
 
-use crate::errors::raise;
+use crate::error::to_python;
 use crate::trace::PyTrace;
 use pega_core::policy::PolicyKind;
 use pega_core::replay::{Foresight, Replay};
@@ -32,7 +32,7 @@ impl PyReplay {
         released_after_ms: Option<u64>,
         exact: bool,
     ) -> PyResult<Self> {
-        let kind = policy.parse::<PolicyKind>().map_err(raise)?;
+        let kind = policy.parse::<PolicyKind>().map_err(to_python)?;
         let foresight = match released_after_ms {
             _ if exact => Foresight::Exact,
             Some(delay_ms) => Foresight::Ended { delay_ms },

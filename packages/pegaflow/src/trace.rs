@@ -1,6 +1,6 @@
 //! A trace of block references, filled request by request.
 
-use crate::errors::raise;
+use crate::error::to_python;
 use pega_core::replay::Trace;
 use pyo3::prelude::*;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl PyTrace {
 
     /// Append a request.
     fn push(&mut self, timestamp_ms: u64, block_ids: Vec<u64>) -> PyResult<()> {
-        Arc::make_mut(&mut self.trace).push(timestamp_ms, &block_ids).map_err(raise)
+        Arc::make_mut(&mut self.trace).push(timestamp_ms, &block_ids).map_err(to_python)
     }
 
     /// Number of requests.
