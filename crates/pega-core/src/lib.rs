@@ -7,8 +7,7 @@ pub mod error;
 #[allow(dead_code)]
 mod index;
 pub mod key;
-#[path = "log/place.rs"]
-mod place;
+pub mod log;
 pub mod policy;
 pub mod replay;
 #[cfg(target_os = "linux")]

@@ -3,7 +3,7 @@
 use super::key_store::{KeyStore, StoredKey};
 use crate::arena::Extent;
 use crate::key::{Key, Space};
-use crate::place::RecordAt;
+use crate::log::RecordAt;
 
 /// One key's entry.
 pub(crate) struct Entry {

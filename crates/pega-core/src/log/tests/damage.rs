@@ -1,0 +1,1 @@
+//! Files that were cut or changed behind the log's back.

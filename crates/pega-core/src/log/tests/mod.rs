@@ -1,0 +1,7 @@
+//! Tests of the log as a whole, each through the smallest owner of an index there is.
+
+mod damage;
+mod follow;
+mod reopen;
+mod space;
+mod table;
