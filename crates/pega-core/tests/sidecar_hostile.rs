@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use pega_core::arena::Sharing;
 use pega_core::sidecar::{Client, ServeOptions, Server};
-use pega_core::{Options, PegaEngine};
+use pega_core::{ErrorKind, Options, PegaEngine};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -142,6 +142,24 @@ fn a_client_cannot_commit_more_than_it_reserved() {
     let written = [&reserved[4..12], &0_u64.to_le_bytes(), &101_u64.to_le_bytes(), &[0; 16]].concat();
     let commit = [&[0, 0][..], &1_u32.to_le_bytes(), &[0], &1_u32.to_le_bytes(), b"k", &written].concat();
     assert!(refusal(socket, &frame(4, 2, &commit)).contains("outside its reservation"));
+}
+
+#[test]
+fn a_value_committed_with_a_wrong_checksum_is_never_served() {
+    let sidecar = sidecar();
+    let client = Client::connect(&sidecar.path).unwrap();
+    for size_bytes in [100_u64, 100_000] {
+        let mut socket = sidecar.greeted();
+        socket.write_all(&frame(2, 1, &[&1_u32.to_le_bytes()[..], &size_bytes.to_le_bytes()].concat())).unwrap();
+        let (_, reserved) = receive(&mut socket).unwrap();
+        let wrong = [&reserved[4..12], &0_u64.to_le_bytes(), &size_bytes.to_le_bytes(), &[7; 8], &[0; 8]].concat();
+        let commit = [&[0, 0][..], &1_u32.to_le_bytes(), &[0], &1_u32.to_le_bytes(), b"k", &wrong].concat();
+        socket.write_all(&frame(4, 2, &commit)).unwrap();
+        assert_eq!(receive(&mut socket).unwrap().0, 0);
+        assert_eq!(client.get(b"k").unwrap_err().kind(), ErrorKind::Corrupt);
+        assert!(client.get(b"k").unwrap().is_none(), "a corrupt value is dropped");
+    }
+    assert_eq!(sidecar.figure("corruptions_total"), 2.0);
 }
 
 #[test]

@@ -101,7 +101,7 @@ mod tests {
                 Request::Reserve { sizes_bytes: numbers.clone() },
                 Request::Drop { pins: numbers.clone() },
                 Request::Commit { atomic: flags[0], renew: flags[1], changes: changes.collect() },
-                Request::Locate { hold: flags[0], keys: vec![&key, &key] },
+                Request::Locate { hold_from_bytes: 9, keys: vec![&key, &key] },
                 Request::Cache { namespace: "model", ask: CacheRequest::Store { hashes, written } },
                 Request::Cache { namespace: "", ask: CacheRequest::Reserve { hashes, sizes_bytes: numbers } },
             ];

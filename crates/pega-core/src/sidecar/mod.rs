@@ -15,7 +15,7 @@ mod request;
 mod server;
 mod socket;
 
-pub use client::{Client, Put, Read, View, Write};
+pub use client::{Client, Put, Read, Value, View, Write};
 pub use place::Place;
 pub use server::{ServeOptions, Server};
 pub use socket::FileLock;

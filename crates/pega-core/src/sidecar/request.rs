@@ -42,8 +42,8 @@ pub enum Request<'a> {
     },
     /// Find where values lie.
     Locate {
-        /// Hold each value in place until it is dropped, or the connection ends.
-        hold: bool,
+        /// Hold each value of this many bytes or more in place until it is dropped, or the client ends.
+        hold_from_bytes: u64,
         /// Their keys.
         keys: Vec<&'a [u8]>,
     },
@@ -376,7 +376,7 @@ impl<'a> Request<'a> {
                 renew: reader.flag()?,
                 changes: reader.list(MIN_CHANGE_BYTES, Change::decode)?,
             },
-            5 => Self::Locate { hold: reader.flag()?, keys: reader.list(4, key)? },
+            5 => Self::Locate { hold_from_bytes: reader.u64()?, keys: reader.list(4, key)? },
             6 => Self::Drop { pins: reader.list(8, Reader::u64)? },
             7 => Self::Distrust { pins: reader.list(8, Reader::u64)? },
             8 => Self::Contains { keys: reader.list(4, key)? },
@@ -441,8 +441,8 @@ impl<'a> Request<'a> {
                 writer.flag(*renew);
                 writer.list(changes, |w, change| change.encode(w));
             }
-            Self::Locate { hold, keys } => {
-                writer.flag(*hold);
+            Self::Locate { hold_from_bytes, keys } => {
+                writer.u64(*hold_from_bytes);
                 writer.list(keys, |w, key| w.bytes(key));
             }
             Self::Contains { keys } => writer.list(keys, |w, key| w.bytes(key)),

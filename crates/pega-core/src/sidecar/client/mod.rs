@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use self::lane::Lane;
 use self::pool::Pool;
-pub use self::read::Read;
+pub use self::read::{Read, Value};
 pub use self::view::View;
 use self::window::Window;
 pub use self::write::{Put, Write};

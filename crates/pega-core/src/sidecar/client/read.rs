@@ -1,11 +1,12 @@
 //! Gets and the questions about what is there.
 
+use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::view::View;
 use super::{Client, MAX_BATCH, MAX_BATCH_BYTES};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::key::Key;
 use crate::sidecar::codec::broken;
 use crate::sidecar::reply::Numbered;
@@ -20,6 +21,56 @@ pub enum Read {
     Copied(usize),
     /// The room given was for fewer bytes than the value has.
     TooSmall(usize),
+}
+
+/// Values smaller than this are copied at once and twice; the second copy takes less than telling the server that a
+/// value is no longer held.
+const COPIED_BYTES: u64 = 32 << 10;
+
+/// All values are held.
+const HELD: u64 = 0;
+
+/// No value is held.
+const UNHELD: u64 = u64::MAX;
+
+/// A value that was found, here or where it lies.
+pub enum Value {
+    /// A copy, checked.
+    Copied(Vec<u8>),
+    /// The value in the arena, verified by the sidecar.
+    Held(View),
+}
+
+impl Deref for Value {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Copied(bytes) => bytes,
+            Self::Held(view) => view,
+        }
+    }
+}
+
+impl Value {
+    /// Copies the value out and checks the copy.
+    ///
+    /// # Safety
+    /// `target` is valid for writes of the value's length.
+    ///
+    /// # Errors
+    /// `Corrupt` if the bytes are not what was put.
+    pub unsafe fn copy_to(&self, target: NonNull<u8>) -> Result<()> {
+        match self {
+            // SAFETY: the caller's promise; a fresh copy overlaps nothing.
+            Self::Copied(bytes) => unsafe {
+                target.copy_from_nonoverlapping(NonNull::from(&**bytes).cast(), bytes.len());
+                Ok(())
+            },
+            // SAFETY: the caller's promise.
+            Self::Held(view) => unsafe { view.copy_to(target) },
+        }
+    }
 }
 
 impl Client {
@@ -51,7 +102,7 @@ impl Client {
     ) -> Result<Vec<Read>> {
         let mut reads = Vec::with_capacity(keys.len());
         for batch in batches(keys)? {
-            for held in self.locate(false, batch)? {
+            for held in self.locate(UNHELD, batch)? {
                 let index = reads.len();
                 // SAFETY: the caller's promise.
                 reads.push(match held {
@@ -80,16 +131,12 @@ impl Client {
         let Some(view) = self.view(key)? else { return Ok(Read::Missing) };
         let Some(target) = room(view.len()) else { return Ok(Read::TooSmall(view.len())) };
         // SAFETY: as above.
-        if unsafe { window.copy_out(view.place(), target)? } {
-            return Ok(Read::Copied(view.len()));
-        }
-        view.distrust()?;
-        Err(Error::new(ErrorKind::Corrupt, "a value in memory does not match its checksum, and was dropped")
-            .with("value_bytes", view.len()))
+        unsafe { view.copy_to(target)? };
+        Ok(Read::Copied(view.len()))
     }
 
-    fn locate(&self, hold: bool, keys: &[&[u8]]) -> Result<Vec<Option<Numbered>>> {
-        let found: Vec<_> = self.with(|lane| lane.ask(&Request::Locate { hold, keys: keys.to_vec() }))?;
+    fn locate(&self, hold_from_bytes: u64, keys: &[&[u8]]) -> Result<Vec<Option<Numbered>>> {
+        let found: Vec<_> = self.with(|lane| lane.ask(&Request::Locate { hold_from_bytes, keys: keys.to_vec() }))?;
         if found.len() == keys.len() {
             Ok(found)
         } else {
@@ -103,27 +150,49 @@ impl Client {
     /// Those of [`Self::read_with`].
     pub fn view(&self, key: &[u8]) -> Result<Option<View>> {
         Key::user(key)?;
-        let held = self.locate(true, &[key])?.first().copied().flatten();
+        let held = self.locate(HELD, &[key])?.first().copied().flatten();
         held.map(|held| View::new(Arc::clone(&self.shared), held)).transpose()
     }
 
-    /// The value of `key`.
+    /// The value of `key`, by one round trip: a copy of a small one, a view of a larger one.
+    ///
+    /// # Errors
+    /// Those of [`Self::read_with`].
+    pub fn find(&self, key: &[u8]) -> Result<Option<Value>> {
+        Key::user(key)?;
+        let Some(found) = self.locate(COPIED_BYTES, &[key])?.first().copied().flatten() else { return Ok(None) };
+        if found.number != 0 {
+            return Ok(Some(Value::Held(View::new(Arc::clone(&self.shared), found)?)));
+        }
+        let mut copy = Vec::new();
+        let room = |size_bytes| {
+            copy = Vec::with_capacity(size_bytes);
+            NonNull::new(copy.as_mut_ptr())
+        };
+        // SAFETY: the vector has room for the size asked for, and is not touched between the two.
+        let Read::Copied(size_bytes) = (unsafe { self.copy(key, found, room)? }) else { return Ok(None) };
+        // SAFETY: so many bytes were copied into it.
+        unsafe { copy.set_len(size_bytes) };
+        Ok(Some(Value::Copied(copy)))
+    }
+
+    /// A copy of the value of `key`.
     ///
     /// # Errors
     /// Those of [`Self::read_with`].
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let mut value = Vec::new();
-        // SAFETY: the vector has room for the size asked for, and is not touched between the two.
-        let read = unsafe {
-            self.read_with(key, |size_bytes| {
-                value = Vec::with_capacity(size_bytes);
-                NonNull::new(value.as_mut_ptr())
-            })
-        }?;
-        let Read::Copied(size_bytes) = read else { return Ok(None) };
-        // SAFETY: so many bytes were copied into it.
-        unsafe { value.set_len(size_bytes) };
-        Ok(Some(value))
+        let held = match self.find(key)? {
+            None => return Ok(None),
+            Some(Value::Copied(copy)) => return Ok(Some(copy)),
+            Some(Value::Held(view)) => view,
+        };
+        let mut copy = Vec::with_capacity(held.len());
+        // SAFETY: the vector has room for the value, which is written before its length is set.
+        unsafe {
+            held.copy_to(NonNull::new_unchecked(copy.as_mut_ptr()))?;
+            copy.set_len(held.len());
+        }
+        Ok(Some(copy))
     }
 
     /// Removes keys; gives for each whether it was there.

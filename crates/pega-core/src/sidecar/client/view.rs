@@ -1,11 +1,11 @@
 //! A value where it lies in the arena.
 
 use std::ops::Deref;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::Connection;
-use crate::error::Result;
-use crate::sidecar::place::Place;
+use crate::error::{Error, ErrorKind, Result};
 use crate::sidecar::reply::Numbered;
 use crate::sidecar::request::Request;
 
@@ -33,13 +33,25 @@ impl View {
         Ok(view)
     }
 
-    /// Where the bytes are, and the checksum they must have.
-    pub(super) fn place(&self) -> Place {
-        self.held.place
+    /// Copies the value out and checks the copy.
+    ///
+    /// # Safety
+    /// `target` is valid for writes of the value's length.
+    ///
+    /// # Errors
+    /// `Corrupt` if the bytes are not what was put; the sidecar is told, and looks for itself.
+    pub unsafe fn copy_to(&self, target: NonNull<u8>) -> Result<()> {
+        // SAFETY: the caller's promise.
+        if unsafe { self.connection.window.copy_out(self.held.place, target)? } {
+            return Ok(());
+        }
+        self.distrust()?;
+        Err(Error::new(ErrorKind::Corrupt, "a value in memory does not match its checksum, and was dropped")
+            .with("value_bytes", self.len()))
     }
 
     /// Tells the server that the bytes do not match their checksum; it looks for itself.
-    pub(super) fn distrust(&self) -> Result<()> {
+    fn distrust(&self) -> Result<()> {
         self.connection.with(|lane| {
             lane.tell(&Request::Distrust { pins: vec![self.held.number] })?;
             lane.flush()

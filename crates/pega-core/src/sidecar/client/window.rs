@@ -2,9 +2,10 @@
 
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::SealFlags;
+use rustix::mm::Advice;
 
 use crate::arena::{Access, Mapping};
 use crate::checksum;
@@ -14,8 +15,8 @@ use crate::sidecar::place::Place;
 
 /// The arena of the server, mapped here.
 pub(super) struct Window {
-    readable: Mapping,
-    writable: OnceLock<Mapping>,
+    readable: Arc<Mapping>,
+    writable: OnceLock<Arc<Mapping>>,
     file: OwnedFd,
 }
 
@@ -31,7 +32,8 @@ impl Window {
             return Err(broken("the arena of the sidecar is not a sealed memory file of the size announced")
                 .with("memory_bytes", size_bytes));
         }
-        let readable = Mapping::of_file(copy_of(&file)?, length(size_bytes)?, Access::Read)?;
+        let readable = Arc::new(Mapping::of_file(copy_of(&file)?, length(size_bytes)?, Access::Read)?);
+        fault_in(&readable, Advice::LinuxPopulateRead);
         Ok(Self { readable, writable: OnceLock::new(), file })
     }
 
@@ -82,8 +84,35 @@ impl Window {
             return Ok(mapping);
         }
         let mapping = Mapping::of_file(copy_of(&self.file)?, self.readable.size_bytes(), Access::ReadWrite)?;
-        Ok(self.writable.get_or_init(|| mapping))
+        Ok(self.writable.get_or_init(|| {
+            let mapping = Arc::new(mapping);
+            fault_in(&mapping, Advice::LinuxPopulateWrite);
+            mapping
+        }))
     }
+}
+
+/// How much is faulted in at once: some milliseconds, after which the thread looks whether it is still wanted.
+const STEP_BYTES: usize = 32 << 20;
+
+/// Enters the pages of a mapping into this process's tables, on a thread of its own, so that copies do not pay for it.
+/// Where that fails, they do.
+fn fault_in(mapping: &Arc<Mapping>, advice: Advice) {
+    let size_bytes = mapping.size_bytes();
+    let mapping = Arc::downgrade(mapping);
+    let thread = std::thread::Builder::new().name("pega-fault-in".to_owned());
+    let _ = thread.spawn(move || {
+        for offset in (0..size_bytes).step_by(STEP_BYTES) {
+            let Some(mapping) = mapping.upgrade() else { return };
+            let step_bytes = STEP_BYTES.min(size_bytes - offset);
+            // SAFETY: within the mapping, which is kept for this step; the advice changes no byte.
+            let advised =
+                unsafe { rustix::mm::madvise(mapping.start().add(offset).as_ptr().cast(), step_bytes, advice) };
+            if advised.is_err() {
+                return;
+            }
+        }
+    });
 }
 
 fn copy_of(file: &OwnedFd) -> Result<OwnedFd> {

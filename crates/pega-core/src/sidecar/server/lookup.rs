@@ -13,8 +13,8 @@ const PART_BYTES: usize = 256 << 10;
 
 pub(super) fn answer(session: &mut Session, request: Request<'_>, answer: &mut Answer<'_>) -> Result<()> {
     match request {
-        Request::Locate { hold, keys } => {
-            let found: Result<Vec<_>> = keys.iter().map(|key| locate(session, hold, key)).collect();
+        Request::Locate { hold_from_bytes, keys } => {
+            let found: Result<Vec<_>> = keys.iter().map(|key| locate(session, hold_from_bytes, key)).collect();
             answer.done(&found?)
         }
         Request::Distrust { pins } => pins.into_iter().try_for_each(|number| distrust(session, number)),
@@ -31,15 +31,17 @@ pub(super) fn answer(session: &mut Session, request: Request<'_>, answer: &mut A
     }
 }
 
-fn locate(session: &Session, hold: bool, key: &[u8]) -> Result<Option<Numbered>> {
+fn locate(session: &Session, hold_from_bytes: u64, key: &[u8]) -> Result<Option<Numbered>> {
     let store = session.store();
     let hashed = hashed(store, key)?;
     let Some(held) = store.hold(hashed)? else { return Ok(None) };
-    if hold && !held.verify_once() {
+    if (held.len() as u64) < hold_from_bytes {
+        return Ok(Some(Numbered { number: 0, place: Piece::keep(store, held).place() }));
+    }
+    if !held.verify_once() {
         return Err(store.condemn(hashed, &held));
     }
-    let piece = Piece::keep(store, held);
-    Ok(Some(if hold { session.client.pin(piece, key) } else { Numbered { number: 0, place: piece.place() } }))
+    Ok(Some(session.client.pin(Piece::keep(store, held), key)))
 }
 
 /// Looks at a value that a client found to be wrong, and takes it out of service if it is.
