@@ -15,7 +15,7 @@ pub mod sidecar;
 #[allow(dead_code)]
 mod store;
 
-pub use engine::{Options, PegaEngine, PutOptions, Stats, Transaction, View};
+pub use engine::{Options, PegaEngine, PutOptions, Stats, Transaction, Value, View};
 pub use error::{Error, ErrorKind, Result};
 
 /// The longest key the engine accepts, in bytes.

@@ -1,6 +1,27 @@
 //! The Python module `pegaflow._native`: convert, release the GIL, call the core, map the error.
 
+mod buffer;
+mod bytes;
+mod dlpack;
+mod engine;
+mod error;
+mod key;
+mod view;
+
 use pyo3::prelude::*;
 
-#[pymodule]
-mod _native {}
+#[pymodule(gil_used = true)]
+mod _native {
+    #[pymodule_export]
+    use super::engine::PegaEngine;
+    #[pymodule_export]
+    use super::view::ValueView;
+
+    use super::{Bound, PyModule, PyModuleMethods, PyResult};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("MAX_KEY_BYTES", pega_core::MAX_KEY_BYTES)
+    }
+}

@@ -3,6 +3,7 @@
 mod options;
 mod stats;
 mod transaction;
+mod value;
 mod view;
 
 use std::ptr::NonNull;
@@ -11,12 +12,13 @@ use std::sync::Arc;
 pub use options::{Options, PutOptions};
 pub use stats::Stats;
 pub use transaction::Transaction;
+pub use value::Value;
 pub use view::View;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::index::Index;
 use crate::key::{Key, Space};
-use crate::store::{Held, Store, now_ms};
+use crate::store::{Store, now_ms};
 
 /// A key-value engine. Handles are cheap to clone and share one engine; every method may be called from any thread.
 ///
@@ -99,40 +101,25 @@ impl PegaEngine {
     /// # Errors
     /// `InvalidKey`, `Corrupt` if the bytes are not what was put, `Closed`.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.get_with(key, |len| {
-            let mut value = Vec::with_capacity(len);
-            let start = NonNull::new(value.as_mut_ptr()).expect("a vector's pointer is never null");
-            Ok((value, start))
-        })
-        .map(|found| {
-            found.map(|(mut value, len)| {
-                // SAFETY: `get_with` has written that many bytes to the start that was given.
-                unsafe { value.set_len(len) };
-                value
-            })
-        })
+        let Some(value) = self.find(key)? else { return Ok(None) };
+        let mut bytes = Vec::with_capacity(value.len());
+        let target = NonNull::new(bytes.as_mut_ptr()).expect("a vector's pointer is never null");
+        // SAFETY: the vector has room for the value, and holds it after the copy.
+        unsafe {
+            value.copy_to(target)?;
+            bytes.set_len(value.len());
+        }
+        Ok(Some(bytes))
     }
 
-    /// Copies the value under `key` into memory that `make_room` provides for its length, and gives back what came
-    /// with that memory, and the length.
-    ///
-    /// The pointer must be valid for writes of the length that `make_room` was called with.
+    /// Finds the value under `key`, to be copied to where the caller wants it once its length is known.
     ///
     /// # Errors
-    /// As [`Self::get`], and those of `make_room`.
-    pub(crate) fn get_with<T>(
-        &self,
-        key: &[u8],
-        make_room: impl FnOnce(usize) -> Result<(T, NonNull<u8>)>,
-    ) -> Result<Option<(T, usize)>> {
+    /// `InvalidKey`, `Closed`.
+    pub fn find<'a>(&'a self, key: &'a [u8]) -> Result<Option<Value<'a>>> {
         let hashed = self.store.index.hashed(Key::user(key)?);
-        let Some(held) = self.store.hold(hashed)? else { return Ok(None) };
-        let (room, target) = make_room(held.len())?;
-        // SAFETY: the promise of `make_room`.
-        if unsafe { held.copy_to(target) } {
-            return Ok(Some((room, held.len())));
-        }
-        Err(self.store.condemn(hashed, &held))
+        let held = self.store.hold(hashed)?;
+        Ok(held.map(|held| Value::new(&self.store, hashed, held)))
     }
 
     /// Copies the value under `key` to the start of `buffer` and gives its length.
@@ -140,11 +127,7 @@ impl PegaEngine {
     /// # Errors
     /// As [`Self::get`]; `InvalidArgument` if the buffer is shorter than the value.
     pub fn get_into(&self, key: &[u8], buffer: &mut [u8]) -> Result<Option<usize>> {
-        let found = self.get_with(key, |len| match buffer.get_mut(..len) {
-            Some(target) => Ok(((), NonNull::from(target).cast())),
-            None => Err(Error::invalid("the buffer is shorter than the value").with("value_bytes", len)),
-        })?;
-        Ok(found.map(|((), len)| len))
+        self.find(key)?.map(|value| value.copy_into(buffer)).transpose()
     }
 
     /// The value under `key`, where it lies. Its checksum is compared once for as long as it stays in memory.
@@ -152,12 +135,7 @@ impl PegaEngine {
     /// # Errors
     /// As [`Self::get`].
     pub fn get_view(&self, key: &[u8]) -> Result<Option<View>> {
-        let hashed = self.store.index.hashed(Key::user(key)?);
-        let Some(held) = self.store.hold(hashed)? else { return Ok(None) };
-        if !held.verify_once() {
-            return Err(self.store.condemn(hashed, &held));
-        }
-        Ok(Some(View::adopt(Arc::clone(&self.store), Held::into_extent(held))))
+        self.find(key)?.map(Value::into_view).transpose()
     }
 
     /// A batch of writes that become visible and durable together.
@@ -206,6 +184,12 @@ impl PegaEngine {
             index_bytes: self.store.index.heap_bytes() as u64,
             counts: self.store.counts(),
         }
+    }
+
+    /// Whether [`Self::close`] was called.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.store.is_closed()
     }
 
     /// Closes the engine for all its handles. Views stay valid. Closing again does nothing.

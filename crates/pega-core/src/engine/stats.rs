@@ -16,3 +16,18 @@ pub struct Stats {
     /// What was counted since the engine was opened.
     pub counts: Counts,
 }
+
+impl Stats {
+    /// Every figure with its name.
+    #[must_use]
+    pub fn figures(&self) -> Vec<(&'static str, u64)> {
+        let mut figures = vec![
+            ("entries", self.entries),
+            ("memory_used_bytes", self.memory_used_bytes),
+            ("memory_bytes", self.memory_bytes),
+            ("index_bytes", self.index_bytes),
+        ];
+        figures.extend(self.counts.figures());
+        figures
+    }
+}
