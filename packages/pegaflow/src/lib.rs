@@ -6,6 +6,8 @@ mod dlpack;
 mod engine;
 mod error;
 mod key;
+mod replay;
+mod trace;
 mod view;
 
 use pyo3::prelude::*;
@@ -14,6 +16,10 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use super::engine::PegaEngine;
+    #[pymodule_export]
+    use super::replay::{PyReplay, policy_names};
+    #[pymodule_export]
+    use super::trace::PyTrace;
     #[pymodule_export]
     use super::view::ValueView;
 
