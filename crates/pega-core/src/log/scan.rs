@@ -24,7 +24,7 @@ const WINDOW_BYTES: usize = 4 << 20;
 pub(super) struct Scanned {
     /// The records that count.
     pub(super) footer: Footer,
-    /// Where a torn end was cut off; later bytes of the file mean nothing.
+    /// A write that was under way was cut off.
     pub(super) torn: bool,
     /// Synced records before this number are lost, and with them the knowledge which keys they held.
     pub(super) lost_before_seq: Option<u64>,
@@ -44,19 +44,23 @@ struct Found {
 pub(super) fn scan(file: &SegmentFile, log_id: LogId, segment: u32, is_last: bool) -> io::Result<Scanned> {
     let mut window = Window { file, bytes: Vec::new(), start: 0, size_bytes: file.size_bytes()? };
     let mut found = Vec::new();
-    let (mut offset, mut after_hole) = (HEADER_BYTES as u64, false);
+    let (mut offset, mut after_hole, mut ends_in_debris) = (HEADER_BYTES as u64, false, false);
     while offset < window.size_bytes {
         let Some(mut record) = window.record_at(offset, log_id, segment)? else {
+            ends_in_debris |= !after_hole && !window.is_blank_at(offset)?;
             after_hole = true;
             offset = window.next_candidate(offset + WORD_BYTES)?;
             continue;
         };
         record.after_hole = std::mem::take(&mut after_hole);
+        ends_in_debris = false;
         offset = record.at.offset_bytes() + record.at.len_bytes();
         found.push(record);
     }
     let proven_end = found.iter().map(|record| record.header.synced_end).max().unwrap_or(0);
-    Ok(judge(&found, segment, if is_last { proven_end } else { u64::MAX }))
+    let mut scanned = judge(&found, segment, if is_last { proven_end } else { u64::MAX });
+    scanned.torn |= ends_in_debris;
+    Ok(scanned)
 }
 
 fn judge(found: &[Found], segment: u32, synced_end: u64) -> Scanned {
@@ -139,6 +143,11 @@ impl Window<'_> {
         let stored = self.at(offset, whole_bytes)?.get(header.stored_start()..whole_bytes);
         let is_whole = stored.is_some_and(|stored| stored_bytes == 0 || checksum::of(stored) == header.stored_checksum);
         Ok(Some(Found { at, header, key, is_whole, after_hole: false }))
+    }
+
+    /// Whether nothing was ever written at `offset`.
+    fn is_blank_at(&mut self, offset: u64) -> io::Result<bool> {
+        Ok(self.at(offset, super::record::RECORD_HEADER_BYTES)?.iter().all(|byte| *byte == 0))
     }
 
     /// The first place from `offset` on that may begin a record, or the end of the file.
