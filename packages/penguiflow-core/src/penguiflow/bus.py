@@ -2,12 +2,124 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
-__all__ = ["MessageBus"]
+from penguiflow._inproc_queue import InProcQueue
+from penguiflow.errors import invalid_bound
+
+__all__ = ["Delivery", "InProcBus", "MessageBus"]
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message that was handed out and has to be acknowledged."""
+
+    queue: str
+    """The queue it came from."""
+    message: Any
+    """The message as it was put."""
+    token: str
+    """What names this one handing-out to the bus; another one of the same message has another token."""
+    attempt: int = 0
+    """How often the message was handed out before."""
+
+
+@runtime_checkable
 class MessageBus(Protocol):
-    """Queues with at-least-once delivery."""
+    """Queues with at-least-once delivery.
 
-    async def put(self, queue: str, message: Any) -> None: ...
+    A message that `put` has returned for is delivered until it is acknowledged: when whoever got it dies, or holds it
+    longer than the lease of the bus, someone else gets it. So it may come more than once, and receivers drop ids they
+    have seen. Each message goes to one receiver at a time. Messages of a queue are handed out in the order in which
+    they were put, except that one which comes back may come after later ones.
+
+    Queues are bounded and come into being when they are first used. A message is what JSON can hold. All calls may
+    come from many tasks at once.
+    """
+
+    async def put(self, queue: str, message: Any) -> None:
+        """Add a message; waits while the queue is full. Cancelled while it waits, nothing was added."""
+        ...
+
+    async def get(self, queue: str, timeout_s: float | None = None) -> Delivery | None:
+        """Take the next message, waiting for one at most `timeout_s` seconds (None: for ever); None if none came.
+
+        Cancelled or timed out, it loses no message.
+        """
+        ...
+
+    async def ack(self, delivery: Delivery) -> None:
+        """Acknowledge: the message is not delivered again. Without effect where the lease has ended, or done twice."""
+        ...
+
+    async def nack(self, delivery: Delivery, delay_s: float = 0.0) -> None:
+        """Give the message back, to be delivered again after `delay_s` seconds. Without effect where `ack` is."""
+        ...
+
+
+class InProcBus:
+    """A `MessageBus` within one process and one event loop, for tests and for flows in one place.
+
+    A queue holds at most `maxsize` messages that are not acknowledged, those handed out included. A message that is
+    neither acknowledged nor given back within `lease_s` seconds is handed out again, before any that was put later.
+    Messages are passed on as they are, not copied. A queue takes memory only while it holds something or someone
+    waits at it.
+
+    Raises:
+        FlowDefinitionError: a bound is not positive.
+    """
+
+    def __init__(self, *, maxsize: int = 1024, lease_s: float = 30.0) -> None:
+        if maxsize < 1:
+            raise invalid_bound("maxsize", maxsize, "at least 1 message")
+        if not lease_s > 0:
+            raise invalid_bound("lease_s", lease_s, "a positive number of seconds")
+        self._maxsize = maxsize
+        self._lease_s = lease_s
+        self._queues: dict[str, InProcQueue] = {}
+
+    async def put(self, queue: str, message: Any) -> None:
+        """Add a message; see `MessageBus`."""
+        try:
+            await self._open(queue).put(message)
+        finally:
+            self._drop_if_unused(queue)
+
+    async def get(self, queue: str, timeout_s: float | None = None) -> Delivery | None:
+        """Take the next message; see `MessageBus`. A `timeout_s` of 0 takes what is there."""
+        try:
+            handed = await self._open(queue).get(timeout_s)
+        finally:
+            self._drop_if_unused(queue)
+        return None if handed is None else Delivery(queue, handed.message, handed.token, handed.attempt)
+
+    async def ack(self, delivery: Delivery) -> None:
+        """Acknowledge a message; see `MessageBus`."""
+        found = self._queues.get(delivery.queue)
+        if found is not None:
+            found.ack(delivery.token)
+            self._drop_if_unused(delivery.queue)
+
+    async def nack(self, delivery: Delivery, delay_s: float = 0.0) -> None:
+        """Give a message back; see `MessageBus`.
+
+        Raises:
+            FlowDefinitionError: `delay_s` is negative.
+        """
+        if not delay_s >= 0:
+            raise invalid_bound("delay_s", delay_s, "zero or more seconds")
+        found = self._queues.get(delivery.queue)
+        if found is not None:
+            found.nack(delivery.token, delay_s)
+
+    def _open(self, queue: str) -> InProcQueue:
+        found = self._queues.get(queue)
+        if found is None:
+            found = self._queues[queue] = InProcQueue(self._maxsize, self._lease_s)
+        return found
+
+    def _drop_if_unused(self, queue: str) -> None:
+        found = self._queues.get(queue)
+        if found is not None and found.unused:
+            del self._queues[queue]
