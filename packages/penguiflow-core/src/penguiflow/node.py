@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
@@ -12,6 +12,7 @@ from penguiflow.errors import FlowDefinitionError, NodeSignatureError, invalid_b
 
 if TYPE_CHECKING:
     from penguiflow._runtime.context import Context
+    from penguiflow._runtime.playbook import Playbook
 
 __all__ = ["Adjacency", "Node", "NodeFunc", "NodePolicy"]
 
@@ -101,6 +102,7 @@ class Node:
         *,
         policy: NodePolicy | None = None,
         allow_cycle: bool = False,
+        playbooks: Sequence[Playbook] = (),
     ) -> None:
         self.name = name if name is not None else _name_of(func)
         if not isinstance(self.name, str) or not self.name:
@@ -111,8 +113,10 @@ class Node:
         self.func = func
         self.policy = policy or NodePolicy()
         self.allow_cycle = allow_cycle
-        self.kind = "node"
-        """What diagrams draw: "node", "router", "join", "remote"."""
+        self.playbooks = tuple(playbooks)
+        """The flows it hands to `ctx.call_playbook`: for diagrams, nothing checks them."""
+        self.kind = "subflow" if self.playbooks else "node"
+        """What diagrams draw: "node", "subflow", "router", "join", "remote"."""
 
     def to(self, *nodes: Node) -> Adjacency:
         """Connect this node to `nodes`: what it returns goes to each of them, in this order."""
@@ -136,7 +140,7 @@ def _name_of(func: object) -> str:
 def _check_signature(func: Any, name: str) -> None:
     if not callable(func):
         raise NodeSignatureError(f"node {name!r} needs a function, not {func!r}", node_name=name)
-    if not (inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(getattr(func, "__call__", None))):
+    if not (inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(type(func).__call__)):
         kind = "an async generator" if inspect.isasyncgenfunction(func) else "not async"
         raise NodeSignatureError(
             f"the function of node {name!r} is {kind}: write it as 'async def {_name_of(func)}(message, ctx)' "

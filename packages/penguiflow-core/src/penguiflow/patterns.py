@@ -43,7 +43,7 @@ async def map_concurrent(
     if max_concurrency < 1:
         raise invalid_bound("max_concurrency", max_concurrency, "at least 1")
     results: dict[int, Result] = {}
-    source = _numbered(items)
+    source = _Numbered(items)
 
     async def serve() -> None:
         async for index, item in source:
@@ -58,7 +58,7 @@ async def map_concurrent(
     return [results[index] for index in sorted(results)]
 
 
-class _numbered(AsyncIterator[tuple[int, Item]]):
+class _Numbered(AsyncIterator[tuple[int, Item]]):
     """Hands items out one by one to several takers: an async generator would refuse a second one meanwhile."""
 
     def __init__(self, items: Iterable[Item] | AsyncIterable[Item]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from penguiflow._runtime.envelope import Envelope, extend_path
-from penguiflow._runtime.station import Blocked, Station
+from penguiflow._runtime.blocking import Blocked
+from penguiflow._runtime.context import Context
+from penguiflow._runtime.origin import OUTSIDE
+from penguiflow._runtime.station import Station
 from penguiflow.errors import QueueFull, TraceCancelled
 from penguiflow.types import Message, Payload
 
@@ -14,9 +16,6 @@ if TYPE_CHECKING:
     from penguiflow._runtime.run import Run
 
 __all__ = ["admit", "admit_nowait", "admitted", "require_open"]
-
-# What stands for the outside in events and in message ids.
-OUTSIDE = "OpenSea"
 
 
 async def admit(run: Run, value: Payload, entries: Sequence[Station]) -> None:
@@ -47,17 +46,24 @@ def admit_nowait(run: Run, value: Payload, entries: Sequence[Station]) -> list[B
     events = run.runtime.events
     if events is not None:
         events.post("emit", run, source=OUTSIDE, targets=[station.name for station in entries])
-    fork = len(entries) > 1 and isinstance(value, Message) and bool(value.meta)
-    waiting = []
-    for station in entries:
-        own = value.model_copy(update={"meta": dict(value.meta)}) if fork else value
-        envelope = Envelope(run, own, 0, extend_path(None, OUTSIDE, station.name, run.admitted))
-        if station.gate.blocked or not station.gate.offer(envelope):
-            blocked = Blocked(station.gate, envelope)
-            station.gate.blocked.append(blocked)
-            waiting.append(blocked)
+    origin = (None, OUTSIDE, run.admitted)
     run.admitted += 1
+    waiting: list[Blocked] = []
+    if len(entries) == 1:
+        _enter(entries[0], Context(run, entries[0], value, 0, origin), waiting)
+        return waiting
+    fork = isinstance(value, Message) and bool(value.meta)
+    for station in entries:
+        # Branches must not see each other's changes to the metadata.
+        own = value.model_copy(update={"meta": dict(value.meta)}) if fork else value
+        _enter(station, Context(run, station, own, 0, origin), waiting)
     return waiting
+
+
+def _enter(station: Station, ctx: Context, waiting: list[Blocked]) -> None:
+    gate = station.gate
+    if gate.blocked or station.queued >= station.maxsize or not station.offer(ctx):
+        waiting.append(Blocked(gate, ctx))
 
 
 def require_open(entries: Sequence[Station], trace_id: str | None) -> None:

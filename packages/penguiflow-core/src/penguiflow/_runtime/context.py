@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from penguiflow._runtime.delivery import find_edges, send, wait_for_room
-from penguiflow._runtime.envelope import Envelope, path_id
 from penguiflow._runtime.fetchers import Fetchers
 from penguiflow._runtime.joins import Bucket, Buckets
+from penguiflow._runtime.origin import Origin, message_id
 from penguiflow._runtime.playbook import Playbook, run_playbook
 from penguiflow._runtime.validation import validation_failed
 from penguiflow.types import Headers, Message, Payload, StreamChunk
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from penguiflow._runtime.station import Station
     from penguiflow.node import Node
     from penguiflow.policies import PolicyLike
+    from penguiflow.state import StateStore
 
 __all__ = ["Context"]
 
@@ -31,15 +32,43 @@ class Context:
     raises `FlowError` with code `TRACE_ENDED` (or the `TraceCancelled` that ended it).
     """
 
-    __slots__ = ("_envelope", "_run", "_sent", "_started", "_station", "_stream")
+    # One object is both the place in a queue and what the node is handed: a second one for each message and node
+    # would cost as much as the rest of the hand-over.
+    __slots__ = (
+        "_attempt",
+        "_counted",
+        "_hop",
+        "_origin",
+        "_run",
+        "_sent",
+        "_started",
+        "_station",
+        "_stream",
+        "_value",
+    )
 
-    def __init__(self, station: Station, run: Run, envelope: Envelope) -> None:
-        self._station = station
+    _started: float
+    """When the node was called; set only while something listens."""
+
+    def __init__(self, run: Run, station: Station, value: Payload, hop: int, origin: Origin) -> None:
         self._run = run
-        self._envelope = envelope
+        self._station = station
+        self._value = value
+        self._hop = hop
+        """How often the loops of the flow were closed on the way here."""
+        self._origin = origin
+        self._attempt = 0
+        self._counted = True
+        """Whether it counts against the bound of its queue; messages on a cycle have a cap of their own."""
         self._sent = 0
-        self._started = 0.0
         self._stream: str | None = None
+
+    def _again(self) -> Context:
+        """Return the context of the next attempt."""
+        retry = Context(self._run, self._station, self._value, self._hop, self._origin)
+        retry._attempt = self._attempt + 1
+        retry._counted = False
+        return retry
 
     @property
     def trace_id(self) -> str:
@@ -54,12 +83,12 @@ class Context:
     @property
     def attempt(self) -> int:
         """Which attempt this is, from 0."""
-        return self._envelope.attempt
+        return self._attempt
 
     @property
     def idempotency_key(self) -> str:
         """The same for every attempt at this message, and for no other message: hand it to what must happen once."""
-        return path_id(self._run.trace_id, self._envelope.path).hex()
+        return message_id(self._run.trace_id, self._station.name, self._origin).hex()
 
     @property
     def deadline_s(self) -> float | None:
@@ -127,7 +156,7 @@ class Context:
         chunks = run.open_chunks()
         if stream_id is None:
             if self._stream is None:
-                self._stream = chunks.new_stream(f"{run.scope}:{station.name}")
+                self._stream = self._new_stream()
             stream_id = self._stream
         number = chunks.number(station.name, stream_id, seq, done)
         chunk = StreamChunk(stream_id=stream_id, seq=number, text=text, done=done, meta=dict(meta or {}))
@@ -150,22 +179,22 @@ class Context:
         run, station = self._run, self._station
         if run.done:
             raise run.ended_error(station.name)
-        envelope = station.take_waiting(run)
-        if envelope is None:
+        taken = station.take_waiting(run)
+        if taken is None:
             if run.fetchers is None:
                 run.fetchers = Fetchers(run)
-            envelope = await run.fetchers.fetch(station)
-            if envelope is None:
+            taken = await run.fetchers.fetch(station)
+            if taken is None:
                 return None
         run.pending -= 1
         if station.check_in is None:
-            return envelope.value
+            return taken._value
         try:
-            return station.check_in(envelope.value)
+            return station.check_in(taken._value)
         except ValidationError as error:
             raise validation_failed(run.trace_id, station.name, "in", error) from error
 
-    async def call_playbook(self, playbook: Playbook, parent_msg: Payload, timeout: float | None = None) -> Payload:
+    async def call_playbook(self, playbook: Playbook, parent_msg: Payload, timeout: float | None = None) -> Payload:  # noqa: ASYNC109
         """Run another flow on a message and return its only value, None if it gives none.
 
         The subflow runs under the same trace id, within this trace's deadline and budgets, and inherits its
@@ -181,7 +210,21 @@ class Context:
         run = self._run
         if run.buckets is None:
             run.buckets = Buckets()
-        return run.buckets.of(self._station, self._envelope.hop, need=need, emit_incomplete=emit_incomplete)
+        return run.buckets.of(self._station, self._hop, need=need, emit_incomplete=emit_incomplete)
+
+    def _new_stream(self, label: str = "") -> str:
+        """Return a stream id that is not in use; `label` tells the streams of one invocation apart."""
+        base = f"{self._run.scope}:{self._station.name}"
+        return self._run.open_chunks().new_stream(f"{base}/{label}" if label else base)
+
+    @property
+    def _state_store(self) -> StateStore | None:
+        return self._station.runtime.state_store
+
+    @property
+    def _listened_to(self) -> bool:
+        """Whether an event that is posted reaches anyone."""
+        return self._station.runtime.events is not None
 
     def _post(self, event_type: str, **extra: Any) -> None:
         events = self._station.runtime.events
@@ -195,5 +238,5 @@ class Context:
         return tuple(edge.station.name for edge in self._station.edges)
 
     def _message(self) -> Message | None:
-        value = self._envelope.value
+        value = self._value
         return value if isinstance(value, Message) else self._run.message

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from penguiflow._runtime.blocking import Blocked
 from penguiflow._runtime.budgets import take_hop
-from penguiflow._runtime.envelope import Envelope, Path, extend_path
-from penguiflow._runtime.kinds import CHUNK, FINAL, MESSAGE, PLAIN, WORKING, kind_of, payload_kind
-from penguiflow._runtime.station import Blocked, Edge, Station
+from penguiflow._runtime.kinds import CHUNK, FINAL, KINDS, MESSAGE, PLAIN, WORKING, Kind, kind_of, payload_kind
+from penguiflow._runtime.origin import Origin, collapse
+from penguiflow._runtime.station import Edge, Station
 from penguiflow.errors import QueueFull, UnknownTarget
 from penguiflow.types import Message, Payload
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from penguiflow.node import Node
 
 __all__ = ["find_edges", "send", "wait_for_room"]
+
+# Turns of a loop after which the origin of its messages is folded into one id.
+_COLLAPSE_EVERY = 8
 
 
 def send(ctx: Context, value: Payload, to: Sequence[Edge] | None, *, wait: bool = True) -> list[Blocked] | None:
@@ -30,7 +34,7 @@ def send(ctx: Context, value: Payload, to: Sequence[Edge] | None, *, wait: bool 
     station, run = ctx._station, ctx._run
     if run.done:
         raise run.ended_error(station.name)
-    kind = kind_of(value)
+    kind = KINDS.get(type(value)) or kind_of(value)
     if kind is not PLAIN:
         if kind is MESSAGE:
             value = _adopt(ctx, value)
@@ -38,40 +42,52 @@ def send(ctx: Context, value: Payload, to: Sequence[Edge] | None, *, wait: bool 
         if kind is CHUNK and to is None:
             run.open_chunks().put_nowait(value)
             return None
-    index = ctx._sent
-    ctx._sent = index + 1
     edges = station.edges if to is None else to
     events = station.runtime.events
     if events is not None:
         events.emitted(station, run, ctx, [edge.station.name for edge in edges])
     if not edges or (kind is FINAL and to is None):
-        blocked = run.give(station.name, value)
+        blocked = run.give(ctx, value)
         return None if blocked is None else [blocked]
     if not wait:
         _require_room(run, edges)
-    waiting: list[Blocked] | None = None
-    envelope = ctx._envelope
+    index = ctx._sent
+    ctx._sent = index + 1
+    origin = (ctx._origin, station.name, index)
+    if len(edges) == 1 and kind is not WORKING:
+        # type(ctx) is Context, which imports this module.
+        return _send_along(edges[0], type(ctx)(run, edges[0].station, value, ctx._hop, origin))
+    return _fan_out(ctx, value, kind, edges, origin)
+
+
+def _fan_out(ctx: Context, value: Payload, kind: Kind, edges: Sequence[Edge], origin: Origin) -> list[Blocked] | None:
+    run = ctx._run
+    waiting: list[Blocked] = []
+    # Branches must not see each other's changes to the metadata.
     fork = len(edges) > 1 and isinstance(value, Message) and bool(value.meta)
     for edge in edges:
-        target, sent, hop = edge.station, value, envelope.hop
-        if edge.closing:
-            hop += 1
-            if kind is WORKING:
-                sent = take_hop(run, station, value)
-                if sent is None:
-                    continue
+        sent = value
+        if edge.closing and kind is WORKING:
+            sent = take_hop(run, ctx._station, value)
+            if sent is None:
+                continue
         elif fork:
-            # Branches must not see each other's changes to the metadata.
             sent = value.model_copy(update={"meta": dict(value.meta)})
-        path: Path = extend_path(envelope.path, station.name, target.name, index)
-        sent_envelope = Envelope(run, sent, hop, path)
-        if edge.cyclic:
-            target.push(sent_envelope)
-        elif not target.offer(sent_envelope):
-            blocked = Blocked(target, sent_envelope)
-            target.blocked.append(blocked)
-            waiting = [blocked] if waiting is None else [*waiting, blocked]
-    return waiting
+        waiting += _send_along(edge, type(ctx)(run, edge.station, sent, ctx._hop, origin)) or ()
+    return waiting or None
+
+
+def _send_along(edge: Edge, ctx: Context) -> list[Blocked] | None:
+    station = edge.station
+    if not edge.cyclic:
+        return None if station.offer(ctx) else [Blocked(station, ctx)]
+    if edge.closing:
+        ctx._hop += 1
+        if ctx._hop % _COLLAPSE_EVERY == 0 and isinstance(ctx._origin, tuple):
+            parent, source, index = ctx._origin
+            ctx._origin = (collapse(ctx._run.trace_id, source, parent), source, index)
+    station.push(ctx)
+    return None
 
 
 async def wait_for_room(station: Station, waiting: list[Blocked]) -> None:

@@ -26,8 +26,8 @@ Listener: TypeAlias = Callable[[FlowEvent], Awaitable[None] | None]
 
 EVENTS_CAP = 10_000
 """Events that may wait for slow listeners; what comes on top is dropped and counted."""
-# Events handled before other tasks get a turn.
-_BURST = 100
+# Events handled before other tasks get a turn: more than a worker makes in its own turn, or the queue would only grow.
+_BURST = 2000
 
 logger = logging.getLogger("penguiflow")
 
@@ -130,24 +130,24 @@ class EventHub:
                 self._wake = None
             event = self._queue.popleft()
             for listener in self._listeners:
-                await _tell(listener, event)
+                try:
+                    outcome = listener(event)
+                    if outcome is not None and inspect.isawaitable(outcome):
+                        await outcome
+                except asyncio.CancelledError:
+                    if _being_cancelled():
+                        raise
+                    logger.error("listener %r was cancelled at event %s", listener, event.event_type)
+                except Exception:
+                    logger.exception("listener %r failed at %s of trace %s", listener, event.event_type, event.trace_id)
             handled += 1
             if handled % _BURST == 0:
                 await asyncio.sleep(0)
 
 
-async def _tell(listener: Listener, event: FlowEvent) -> None:
-    try:
-        outcome = listener(event)
-        if inspect.isawaitable(outcome):
-            await outcome
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        logger.error("listener %r was cancelled at event %s", listener, event.event_type)
-    except Exception:
-        logger.exception("listener %r failed at event %s of trace %s", listener, event.event_type, event.trace_id)
+def _being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and bool(task.cancelling())
 
 
 def _ms_since(started: float) -> float:

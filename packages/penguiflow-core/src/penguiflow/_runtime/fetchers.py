@@ -6,9 +6,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from penguiflow._runtime.envelope import Envelope
-
 if TYPE_CHECKING:
+    from penguiflow._runtime.context import Context
     from penguiflow._runtime.run import Run
     from penguiflow._runtime.station import Station
 
@@ -24,11 +23,11 @@ class Fetchers:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._waiting: dict[Station, deque[asyncio.Future[Envelope | None]]] = {}
+        self._waiting: dict[Station, deque[asyncio.Future[Context | None]]] = {}
 
-    async def fetch(self, station: Station) -> Envelope | None:
+    async def fetch(self, station: Station) -> Context | None:
         """Wait for the next message of the run at `station`; None once nothing is left that could send one."""
-        future: asyncio.Future[Envelope | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Context | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(station, deque()).append(future)
         run = self._run
         run.pending -= 1
@@ -37,10 +36,10 @@ class Fetchers:
                 run.settle()
             return await future
         except asyncio.CancelledError:
-            envelope = None if future.cancelled() or not future.done() else future.result()
-            if envelope is not None and not run.done:
+            ctx = None if future.cancelled() or not future.done() else future.result()
+            if ctx is not None and not run.done:
                 # Nothing is lost: what was handed over is the first in line again.
-                station.retry(envelope)
+                station.return_waiting(ctx)
             raise
         finally:
             waiting = self._waiting.get(station)
@@ -56,8 +55,8 @@ class Fetchers:
             self._run.pending += 1
             if future.done():
                 continue
-            envelope = station.take_waiting(self._run)
-            future.set_result(envelope)
+            ctx = station.take_waiting(self._run)
+            future.set_result(ctx)
             return
 
     def exhausted(self) -> bool:

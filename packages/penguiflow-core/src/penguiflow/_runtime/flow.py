@@ -9,6 +9,7 @@ from typing import Any, Self
 from penguiflow._runtime.admission import admit, admit_nowait, admitted, require_open
 from penguiflow._runtime.events import Listener
 from penguiflow._runtime.graph import Graph
+from penguiflow._runtime.kinds import MESSAGE, kind_of
 from penguiflow._runtime.rookery import Rookery
 from penguiflow._runtime.run import Run
 from penguiflow._runtime.runtime import Runtime
@@ -176,7 +177,9 @@ class PenguiFlow:
             FlowStopped: the flow is stopping.
             NotRunning: the flow was not started.
         """
-        runtime = self._require_running("submit()")
+        runtime = self._runtime
+        if runtime is None or not runtime.accepting:
+            runtime = self._require_running("submit()")
         if runtime.store is not None and runtime.store.congested:
             await runtime.store.wait_for_room()
             runtime = self._require_running("submit()")
@@ -356,7 +359,7 @@ def create(*adjacencies: Adjacency | Node, **options: Any) -> PenguiFlow:
 
 
 def _open(runtime: Runtime, msg: Payload, *, emitted: bool) -> Run:
-    if not isinstance(msg, Message):
+    if kind_of(msg) is not MESSAGE:
         return runtime.open_run(new_trace_id(), None, emitted=emitted)
     active = runtime.active.get(msg.trace_id)
     if active is not None and active.emitted and emitted:

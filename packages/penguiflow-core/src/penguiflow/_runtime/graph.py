@@ -108,7 +108,7 @@ class Graph:
             state[root] = 1
             path.append(root)
             while stack:
-                name, targets = stack[-1]
+                targets = stack[-1][1]
                 target = next((t for t in targets if t in allowed and state.get(t) != 2), None)
                 if target is None:
                     stack.pop()

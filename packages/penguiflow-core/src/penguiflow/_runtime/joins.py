@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from penguiflow._runtime.envelope import Envelope
 from penguiflow.errors import JoinIncomplete
 from penguiflow.types import Payload
 
@@ -50,8 +49,8 @@ class Buckets:
             bucket = self._buckets[key] = Bucket(need, emit_incomplete)
         return bucket
 
-    def flush(self, run: Run) -> bool:
-        """Deal with the first bucket, in the order of the graph, that can no longer fill; False if all have fired.
+    def unfilled(self, run: Run) -> tuple[Station, int] | None:
+        """Return join and turn of the first bucket, in the order of the graph, that has not fired; None if all have.
 
         One at a time: what it emits may be the part that a later join waits for.
 
@@ -65,7 +64,5 @@ class Buckets:
                 error = JoinIncomplete(run.trace_id, station.name, len(bucket.parts), bucket.need)
                 error.partial = list(run.results)
                 raise error
-            envelope = Envelope(run, FLUSH, turn, None)
-            station.push(envelope)
-            return True
-        return False
+            return station, turn
+        return None

@@ -6,12 +6,13 @@ from enum import Enum
 
 from penguiflow.types import WM, FinalAnswer, Message, Payload, StreamChunk
 
-__all__ = ["CHUNK", "FINAL", "MESSAGE", "PLAIN", "WORKING", "Kind", "kind_of", "payload_kind"]
+__all__ = ["CHUNK", "FINAL", "KINDS", "MESSAGE", "NOTHING", "PLAIN", "WORKING", "Kind", "kind_of", "payload_kind"]
 
 
 class Kind(Enum):
     """What a value means to the runtime."""
 
+    NOTHING = "None: there is nothing to deliver"
     PLAIN = "any other value"
     MESSAGE = "a Message around one"
     FINAL = "a FinalAnswer"
@@ -19,17 +20,17 @@ class Kind(Enum):
     WORKING = "a WM"
 
 
-PLAIN, MESSAGE, FINAL, CHUNK, WORKING = Kind
+NOTHING, PLAIN, MESSAGE, FINAL, CHUNK, WORKING = Kind
 
 # isinstance against a pydantic model goes through its metaclass and costs as much as the rest of a delivery.
-_KINDS: dict[type, Kind] = {}
+KINDS: dict[type, Kind] = {type(None): Kind.NOTHING}
 # Programs have a few hundred payload types; one that makes them without end must not grow this without end.
 _KINDS_CAP = 4096
 
 
 def kind_of(value: Payload) -> Kind:
     """Return the kind of a value, by its type."""
-    kind = _KINDS.get(type(value))
+    kind = KINDS.get(type(value))
     return _classify(type(value)) if kind is None else kind
 
 
@@ -44,7 +45,8 @@ def _classify(cls: type) -> Kind:
     for base, candidate in ((Message, MESSAGE), (FinalAnswer, FINAL), (StreamChunk, CHUNK), (WM, WORKING)):
         if issubclass(cls, base):
             kind = candidate
-    if len(_KINDS) >= _KINDS_CAP:
-        _KINDS.clear()
-    _KINDS[cls] = kind
+    if len(KINDS) >= _KINDS_CAP:
+        KINDS.clear()
+        KINDS[type(None)] = NOTHING
+    KINDS[cls] = kind
     return kind

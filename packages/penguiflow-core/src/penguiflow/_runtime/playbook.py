@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from penguiflow._runtime.admission import admit
 from penguiflow._runtime.budgets import inherit_budgets
 from penguiflow._runtime.outcome import only_value
 from penguiflow.errors import FlowDefinitionError
@@ -23,15 +22,17 @@ Playbook: TypeAlias = "PenguiFlow | Callable[[], PenguiFlow | tuple[PenguiFlow, 
 """A flow that runs already, or a function that makes a fresh one, with its registry if it has one."""
 
 
-async def run_playbook(ctx: Context, playbook: Playbook, parent_msg: Payload, timeout: float | None) -> Payload:
+async def run_playbook(ctx: Context, playbook: Playbook, parent_msg: Payload, timeout: float | None) -> Payload:  # noqa: ASYNC109
     """See `Context.call_playbook`."""
+    from penguiflow._runtime.admission import admit
+
     flow, registry, fresh = _open(playbook)
     if fresh:
         flow.start_within(ctx._run.runtime, registry)
     try:
         value = _adopt(ctx, parent_msg)
         run = flow.open_child(ctx._run, value)
-        inherit_budgets(run, ctx._run, ctx._envelope.value, parent_msg)
+        inherit_budgets(run, ctx._run, ctx._value, parent_msg)
         try:
             async with asyncio.timeout(timeout):
                 await admit(run, value, run.runtime.entries)

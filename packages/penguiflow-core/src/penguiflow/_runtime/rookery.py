@@ -7,13 +7,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from penguiflow._runtime.envelope import Envelope
-from penguiflow._runtime.station import Blocked, BlockingQueue
+from penguiflow._runtime.blocking import Blocked, BlockingQueue
+from penguiflow._runtime.context import Context
 from penguiflow.errors import FlowError
 from penguiflow.types import Payload
 
 if TYPE_CHECKING:
-    from penguiflow._runtime.run import Run
+    pass
 
 __all__ = ["Rookery"]
 
@@ -38,10 +38,10 @@ class _Exit(BlockingQueue):
         self.name = name
         self.count = 0
 
-    def offer(self, envelope: Envelope) -> bool:
+    def offer(self, ctx: Context) -> bool:
         if self.count >= self._rookery.maxsize and not self._rookery.unbounded:
             return False
-        self._rookery.give_at_once(self.name, envelope.value)
+        self._rookery.give_at_once(self.name, ctx._value)
         return True
 
 
@@ -83,17 +83,16 @@ class Rookery:
             self._emitters.append(emitter)
             await emitter
 
-    def give(self, exit_name: str, run: Run, value: Payload) -> Blocked | None:
-        """Add a value; returns what to wait for where the exit is full."""
+    def give(self, ctx: Context, value: Payload) -> Blocked | None:
+        """Add a value that the node of `ctx` gave; returns what to wait for where its exit is full."""
+        exit_name = ctx._station.name
         exit_ = self._exits.get(exit_name)
         if exit_ is None:
             exit_ = self._exits[exit_name] = _Exit(self, exit_name)
-        envelope = Envelope(run, value, 0, None)
-        if not exit_.blocked and exit_.offer(envelope):
+        given = Context(ctx._run, ctx._station, value, ctx._hop, None)
+        if not exit_.blocked and exit_.offer(given):
             return None
-        blocked = Blocked(exit_, envelope, lends_slot=True)
-        exit_.blocked.append(blocked)
-        return blocked
+        return Blocked(exit_, given, lends_slot=True)
 
     def give_at_once(self, exit_name: str, value: Payload) -> None:
         """Add a value, whatever the bound."""
@@ -103,14 +102,12 @@ class Rookery:
         exit_.count += 1
         self._put(_Item(exit_name, value))
 
-    def ended(self, run: Run) -> None:
-        """Note that an emitted trace has ended; whoever fetches is told of its error."""
-        if run.error is None:
-            return
+    def failed(self, error: FlowError) -> None:
+        """Tell whoever fetches that an emitted trace has failed."""
         if self._errors_as_values:
-            self._put(_Item(None, run.error))
+            self._put(_Item(None, error))
         else:
-            self._put(_Item(None, None, run.error))
+            self._put(_Item(None, None, error))
 
     async def fetch(self, *, timeout_s: float | None = None) -> Payload:
         """Return the next value. Fetchers are served in order; one that is cancelled or times out loses nothing."""

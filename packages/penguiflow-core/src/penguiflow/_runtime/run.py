@@ -7,11 +7,12 @@ import contextvars
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from penguiflow._runtime.blocking import Blocked
 from penguiflow._runtime.chunks import Chunks
-from penguiflow._runtime.envelope import Envelope
+from penguiflow._runtime.context import Context
 from penguiflow._runtime.fetchers import Fetchers
-from penguiflow._runtime.joins import Buckets
-from penguiflow._runtime.station import Blocked, Station
+from penguiflow._runtime.joins import FLUSH, Buckets
+from penguiflow._runtime.station import Station
 from penguiflow._runtime.timers import Timer
 from penguiflow.errors import FlowError, FlowErrorCode
 from penguiflow.types import Message, Payload
@@ -76,7 +77,7 @@ class Run:
         """Whether its values go to `fetch()` instead of to a `Trace`."""
         self.context = contextvars.copy_context()
         self.pending = 0
-        self.lanes: dict[Station, deque[Envelope] | None] = {}
+        self.lanes: dict[Station, deque[Context] | None] = {}
         self.running: set[Invocation] | None = None
         """Invocations that are suspended; one that never awaits can be interrupted by nobody."""
         self.results: list[tuple[str, Payload]] = []
@@ -104,22 +105,22 @@ class Run:
         self.tokens_left: int | None = None
         self.budget_spent = False
 
-    def give(self, exit_name: str, value: Payload) -> Blocked | None:
+    def give(self, ctx: Context, value: Payload) -> Blocked | None:
         """Add a value to what the trace gives; returns what to wait for where the reader has to catch up.
 
         Raises:
             FlowError: `QUEUE_OVERFLOW`, the trace gave more values than are kept.
         """
         if self.emitted:
-            return self.runtime.rookery.give(exit_name, self, value)
+            return self.runtime.rookery.give(ctx, value)
         if len(self.results) >= RESULTS_CAP:
             raise FlowError(
                 self.trace_id,
-                exit_name,
+                ctx._station.name,
                 FlowErrorCode.QUEUE_OVERFLOW,
                 f"the trace gave more than {RESULTS_CAP} values; stream them with ctx.emit_chunk, or split the trace",
             )
-        self.results.append((exit_name, value))
+        self.results.append((ctx._station.name, value))
         return None
 
     def give_at_once(self, exit_name: str, value: Payload) -> None:
@@ -145,12 +146,15 @@ class Run:
             self.finish(None)
             return
         try:
-            flushed = self.buckets.flush(self)
+            unfilled = self.buckets.unfilled(self)
         except FlowError as error:
             self.finish(error)
             return
-        if not flushed:
+        if unfilled is None:
             self.finish(None)
+        else:
+            join, turn = unfilled
+            join.push(Context(self, join, FLUSH, turn, None))
 
     def fail(self, error: FlowError) -> None:
         """End the run with an error; the first one counts."""
@@ -172,7 +176,10 @@ class Run:
         """End the run: tell those who wait, free the id, and stop what is left of it."""
         self.done = True
         self.error = error
-        self.runtime.forget(self)
+        runtime = self.runtime
+        runtime.active.pop(self.trace_id, None)
+        if runtime.empty is not None and not runtime.active:
+            runtime.empty.set()
         if self.deadline_timer is not None:
             self.deadline_timer.cancel()
             self.deadline_timer = None
@@ -180,15 +187,14 @@ class Run:
             self._unwind()
         if self.chunks is not None and self.parent is None:
             self.chunks.close()
-        if self.emitted:
-            self.runtime.rookery.ended(self)
+        if self.emitted and error is not None:
+            runtime.rookery.failed(error)
         if self.waiters is not None:
             for waiter in self.waiters:
                 if not waiter.done():
                     waiter.set_result(None)
             self.waiters = None
-        self.buckets = None
-        self.fetchers = None
+        self.buckets = self.fetchers = None
 
     def _unwind(self) -> None:
         if self.timers is not None:
@@ -210,15 +216,17 @@ class Run:
         """Return when the run has ended. Cancelling the wait changes nothing in the run."""
         if self.done:
             return
-        waiter = asyncio.get_running_loop().create_future()
+        waiter = self.runtime.loop.create_future()
         if self.waiters is None:
-            self.waiters = []
-        self.waiters.append(waiter)
+            self.waiters = [waiter]
+        else:
+            self.waiters.append(waiter)
         try:
             await waiter
-        finally:
+        except asyncio.CancelledError:
             if self.waiters is not None:
                 self.waiters.remove(waiter)
+            raise
 
     def tighten_deadline(self, deadline_s: float) -> None:
         """Set the deadline, wall clock, unless an earlier one stands."""

@@ -7,12 +7,13 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+from penguiflow._runtime.blocking import BlockingQueue
 from penguiflow._runtime.events import EventHub, Listener
 from penguiflow._runtime.graph import Graph
 from penguiflow._runtime.invocation import GRACE_S
 from penguiflow._runtime.rookery import Rookery
 from penguiflow._runtime.run import Run
-from penguiflow._runtime.station import BlockingQueue, Edge, Station
+from penguiflow._runtime.station import Edge, Station
 from penguiflow._runtime.store import StoreWriter
 from penguiflow._runtime.timers import Timers
 from penguiflow._runtime.validation import make_check
@@ -60,14 +61,15 @@ class Runtime:
         self.owns_events = True
         self.active: dict[str, Run] = {}
         self.accepting = True
-        self._empty: asyncio.Event | None = None
+        self.empty: asyncio.Event | None = None
+        """Set when the last active trace has ended, where someone waits for that."""
         self._unwinding: dict[Run, asyncio.Future[None]] = {}
         self.stations = self._build(graph, registry)
         self.entries = [self.stations[name] for name in graph.entries]
 
     def _build(self, graph: Graph, registry: ModelRegistry | None) -> dict[str, Station]:
         stations = {
-            name: Station(self, node, index, self.queue_maxsize)
+            name: Station(self, self.workers, node, index, self.queue_maxsize)
             for index, (name, node) in enumerate(graph.nodes.items())
         }
         for name, station in stations.items():
@@ -75,13 +77,10 @@ class Runtime:
                 Edge(stations[target], cyclic=(name, target) in graph.cyclic, closing=(name, target) in graph.closing)
                 for target in graph.successors[name]
             )
-            if registry is None or station.policy.validate == "none":
-                continue
-            models = registry.models(name)
-            if station.policy.validate in ("both", "in"):
-                station.check_in = make_check(models.in_model, models.in_adapter)
-            if station.policy.validate in ("both", "out"):
-                station.check_out = make_check(models.out_model, models.out_adapter)
+            if registry is not None:
+                _add_checks(station, registry)
+            if len(station.edges) == 1 and not station.edges[0].cyclic and station.check_out is None:
+                station.only_target = station.edges[0].station
         return stations
 
     def start(self, listeners: list[Listener], events: EventHub | None) -> None:
@@ -136,13 +135,6 @@ class Runtime:
             run.tighten_deadline(parent.deadline_s)
         return run
 
-    def forget(self, run: Run) -> None:
-        """Free the id of a run that has ended."""
-        if self.active.get(run.trace_id) is run:
-            del self.active[run.trace_id]
-        if self._empty is not None and not self.active:
-            self._empty.set()
-
     def cancel(self, run: Run) -> asyncio.Future[None] | None:
         """End a run with `TraceCancelled`; returns what to await for its nodes to have unwound."""
         if self.events is not None:
@@ -194,10 +186,10 @@ class Runtime:
             run.fail(FlowStopped(run.trace_id, "the flow was stopped before the trace ended"))
 
     async def _drained(self, timeout_s: float | None) -> None:
-        self._empty = asyncio.Event()
+        self.empty = asyncio.Event()
         try:
             async with asyncio.timeout(timeout_s):
-                await self._empty.wait()
+                await self.empty.wait()
         except TimeoutError:
             logger.warning("%d traces had not ended when the flow was stopped after %s s", len(self.active), timeout_s)
 
@@ -223,3 +215,14 @@ class Runtime:
     def choose_entries(self, to: Sequence[str] | None) -> list[Station]:
         """Return the stations a message from outside goes to."""
         return self.entries if to is None else [self.stations[name] for name in to]
+
+
+def _add_checks(station: Station, registry: ModelRegistry) -> None:
+    validate = station.policy.validate
+    if validate == "none":
+        return
+    models = registry.models(station.name)
+    if validate in ("both", "in"):
+        station.check_in = make_check(models.in_model, models.in_adapter)
+    if validate in ("both", "out"):
+        station.check_out = make_check(models.out_model, models.out_adapter)

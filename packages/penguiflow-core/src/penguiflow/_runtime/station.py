@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from penguiflow._runtime.envelope import Envelope
-from penguiflow._runtime.ready import ReadyQueue
+from penguiflow._runtime.blocking import BlockingQueue
+from penguiflow._runtime.ranked import RankedQueue
 from penguiflow._runtime.validation import Check
 from penguiflow.errors import FlowError, FlowErrorCode
 from penguiflow.node import Node
 
 if TYPE_CHECKING:
+    from penguiflow._runtime.context import Context
     from penguiflow._runtime.run import Run
     from penguiflow._runtime.runtime import Runtime
+    from penguiflow._runtime.workers import Workers
 
-__all__ = ["CYCLE_CAP", "Blocked", "BlockingQueue", "Edge", "Station"]
+__all__ = ["CYCLE_CAP", "Edge", "Gate", "Station"]
 
 CYCLE_CAP = 1024
 """How many messages of one trace may wait at one node on edges of a cycle, where a producer cannot wait."""
@@ -33,75 +34,6 @@ class Edge:
         self.closing = closing
 
 
-class Blocked:
-    """A producer that waits for room; it counts as work of its trace until it is let in or gives up."""
-
-    __slots__ = ("envelope", "future", "lends_slot", "target")
-
-    def __init__(self, target: BlockingQueue, envelope: Envelope, *, lends_slot: bool = False) -> None:
-        self.target = target
-        self.envelope = envelope
-        self.lends_slot = lends_slot
-        self.future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        envelope.run.pending += 1
-
-    def resolve(self, admitted: bool) -> None:
-        """Let the producer go on: its message is in, or its run has ended."""
-        if not self.future.done():
-            self.future.set_result(admitted)
-            self.envelope.run.pending -= 1
-
-    def withdraw(self) -> None:
-        """Take the message back, because its producer gave up; without effect once it is in."""
-        if not self.future.done() or self.future.cancelled():
-            self.target.forget(self)
-            self.future.cancel()
-            run = self.envelope.run
-            run.pending -= 1
-            if not run.pending:
-                run.settle()
-
-
-class BlockingQueue:
-    """Producers that wait at a full queue, in order of arrival."""
-
-    __slots__ = ("blocked",)
-
-    def __init__(self) -> None:
-        self.blocked: deque[Blocked] = deque()
-
-    def forget(self, blocked: Blocked) -> None:
-        """Remove a waiting producer."""
-        if blocked in self.blocked:
-            self.blocked.remove(blocked)
-
-    def offer(self, envelope: Envelope) -> bool:
-        """Take the envelope if there is room for it."""
-        raise NotImplementedError
-
-    def admit(self) -> None:
-        """Let in whoever there is room for, in order of arrival."""
-        waiting = self.blocked
-        for _ in range(len(waiting)):
-            blocked = waiting.popleft()
-            if blocked.future.done():
-                continue
-            if self.offer(blocked.envelope):
-                blocked.resolve(True)
-            else:
-                waiting.append(blocked)
-
-    def turn_away(self, run: Run) -> None:
-        """Let the producers of an ended run go on; their messages are dropped."""
-        kept: deque[Blocked] = deque()
-        for blocked in self.blocked:
-            if blocked.envelope.run is run:
-                blocked.resolve(False)
-            else:
-                kept.append(blocked)
-        self.blocked = kept
-
-
 class Gate(BlockingQueue):
     """The way into a node from outside the flow. Its bound is strict: a submission waits once the inbox is full."""
 
@@ -116,17 +48,17 @@ class Gate(BlockingQueue):
         """Whether a submission would be let in at once."""
         return not self.blocked and self._station.queued < self._station.maxsize
 
-    def offer(self, envelope: Envelope) -> bool:
-        """Take an envelope if the inbox is below its bound."""
-        return self._station.queued < self._station.maxsize and self._station.offer(envelope)
+    def offer(self, ctx: Context) -> bool:
+        """Take a message if the inbox is below its bound."""
+        return self._station.queued < self._station.maxsize and self._station.offer(ctx)
 
 
 class Station(BlockingQueue):
     """The inbox and the limits of one node.
 
-    Invariant: while a run has messages here, `run.lanes[self]` exists. At most one envelope of a run is in `ready`
-    at a time; its later ones wait in the lane. An ordered node's lane stays while its message runs, so the next one
-    becomes ready only after it; an unordered node's next one becomes ready as soon as the first is taken, behind
+    Invariant: while a run has messages here, `run.lanes[self]` exists. One message of a run is in `ready` at a time
+    (a retry aside); its later ones wait in the lane. An ordered node's lane stays while its message runs, so the next
+    one becomes ready only after it; an unordered node's next one becomes ready as soon as the first is taken, behind
     those of other traces.
     """
 
@@ -142,16 +74,19 @@ class Station(BlockingQueue):
         "maxsize",
         "name",
         "node",
+        "only_target",
         "ordered",
         "policy",
         "queued",
         "ready",
         "runtime",
+        "workers",
     )
 
-    def __init__(self, runtime: Runtime, node: Node, index: int, maxsize: int) -> None:
+    def __init__(self, runtime: Runtime, workers: Workers, node: Node, index: int, maxsize: int) -> None:
         super().__init__()
         self.runtime = runtime
+        self.workers = workers
         self.node = node
         self.name = node.name
         self.func = node.func
@@ -160,35 +95,59 @@ class Station(BlockingQueue):
         self.maxsize = maxsize
         self.ordered = node.policy.ordered
         self.limit = min(node.policy.max_concurrency, maxsize)
-        self.ready = ReadyQueue(patience=maxsize)
+        self.ready: deque[Context] | RankedQueue = deque()
         self.queued = 0
         self.active = 0
-        """Invocations that run, and permits for those about to."""
+        """Invocations that run, and slots granted to those about to."""
         self.edges: tuple[Edge, ...] = ()
+        self.only_target: Station | None = None
+        """Where a plain value goes that needs no check: the one successor, off any cycle; None where that is not so."""
         self.gate = Gate(self)
         self.check_in: Check | None = None
         self.check_out: Check | None = None
 
-    def offer(self, envelope: Envelope) -> bool:
-        """Take an envelope, unless the inbox is full.
+    def offer(self, ctx: Context) -> bool:
+        """Take a message, unless the inbox is full.
 
         A trace that has nothing here may enter a full inbox (up to twice the bound): one trace that fills it would
         otherwise hold up every other.
         """
-        if not self.has_room(envelope.run):
+        run = ctx._run
+        lanes = run.lanes
+        if self not in lanes:
+            if self.queued >= 2 * self.maxsize:
+                return False
+            lanes[self] = None
+            self.queued += 1
+            run.pending += 1
+            if run.priority or self.active >= self.limit or not self.workers.hot:
+                self._make_ready(ctx)
+            else:
+                self.ready.append(ctx)
+                self.active += 1
+                self.workers.runnable.append(self)
+            return True
+        if self.queued >= self.maxsize:
             return False
         self.queued += 1
-        self._enter(envelope)
+        self._line_up(ctx)
         return True
 
-    def push(self, envelope: Envelope) -> None:
-        """Take an envelope from an edge of a cycle, whose producer must not wait.
+    def push(self, ctx: Context) -> None:
+        """Take a message from an edge of a cycle, whose producer must not wait.
 
         Raises:
             FlowError: `QUEUE_OVERFLOW`, the trace has `CYCLE_CAP` messages waiting here.
         """
-        run = envelope.run
-        waiting = run.lanes.get(self)
+        run = ctx._run
+        lanes = run.lanes
+        ctx._counted = False
+        if self not in lanes:
+            lanes[self] = None
+            run.pending += 1
+            self._make_ready(ctx)
+            return
+        waiting = lanes[self]
         if waiting is not None and len(waiting) >= CYCLE_CAP:
             raise FlowError(
                 run.trace_id,
@@ -196,110 +155,137 @@ class Station(BlockingQueue):
                 FlowErrorCode.QUEUE_OVERFLOW,
                 f"{CYCLE_CAP} messages of the trace wait here on a cycle; let the loop send fewer at a time",
             )
-        envelope.counted = False
-        self._enter(envelope)
+        self._line_up(ctx)
 
-    def _enter(self, envelope: Envelope) -> None:
-        run = envelope.run
-        run.pending += 1
-        lanes = run.lanes
-        if self not in lanes:
-            lanes[self] = None
-            self.ready.push(envelope)
-            self.kick()
-            return
-        waiting = lanes[self]
-        if waiting is None:
-            waiting = lanes[self] = deque()
-        waiting.append(envelope)
-        if run.fetchers is not None:
-            run.fetchers.arrived(self)
+    def has_room(self, run: Run) -> bool:
+        """Say whether `offer` would take a message of this run."""
+        return self.queued < (self.maxsize if self in run.lanes else 2 * self.maxsize)
 
-    def take(self) -> Envelope | None:
-        """Hand out the next envelope; None when there is none left."""
-        envelope = self.ready.pop()
-        if envelope is None:
-            return None
-        if not self.ordered:
-            self._advance(envelope.run)
-        self._left(envelope)
-        return envelope
-
-    def take_waiting(self, run: Run) -> Envelope | None:
-        """Hand out the run's next waiting envelope, past the one that runs; see `Context.fetch`."""
-        waiting = run.lanes.get(self)
-        if waiting:
-            envelope = waiting.popleft()
-        elif self.ordered or self not in run.lanes:
-            return None
-        else:
-            envelope, *others = self.ready.purge(run)
-            for other in others:
-                self.ready.push(other)
-            del run.lanes[self]
-        self._left(envelope)
-        return envelope
-
-    def _left(self, envelope: Envelope) -> None:
-        if envelope.counted:
-            self.queued -= 1
-            self.let_in()
-
-    def retry(self, envelope: Envelope) -> None:
-        """Put an envelope back that has waited out its back-off; it counts as running until it ends."""
-        envelope.counted = False
-        lanes = envelope.run.lanes
-        if self.ordered or self not in lanes:
-            lanes.setdefault(self, None)
-            self.ready.push(envelope)
-            self.kick()
-        else:
-            waiting = lanes[self]
-            lanes[self] = deque((envelope,)) if waiting is None else deque((envelope, *waiting))
-
-    def _advance(self, run: Run) -> None:
-        lanes = run.lanes
-        waiting = lanes.get(self)
-        if waiting:
-            self.ready.push(waiting.popleft())
-            self.kick()
-        else:
-            lanes.pop(self, None)
-
-    def kick(self) -> None:
-        """Ask for a worker, unless as many work here as may."""
+    def _make_ready(self, ctx: Context) -> None:
+        ready = self.ready
+        if ctx._run.priority and type(ready) is deque:
+            ready = self.ready = RankedQueue(ready, patience=self.maxsize)
+        ready.append(ctx)
         if self.active < self.limit:
             self.active += 1
-            workers = self.runtime.workers
+            workers = self.workers
             workers.runnable.append(self)
             if not workers.hot:
                 workers.wake()
 
+    def _line_up(self, ctx: Context) -> None:
+        run = ctx._run
+        run.pending += 1
+        waiting = run.lanes[self]
+        if waiting is None:
+            run.lanes[self] = deque((ctx,))
+        else:
+            waiting.append(ctx)
+        if run.fetchers is not None:
+            run.fetchers.arrived(self)
+
+    def take(self) -> Context | None:
+        """Hand out the next message, to a worker that holds a slot; None gives the slot back."""
+        ready = self.ready
+        if not ready:
+            if type(ready) is not deque:
+                self.ready = deque()
+            self.active -= 1
+            return None
+        ctx = ready.popleft()
+        if not self.ordered:
+            self._advance(ctx._run)
+        if ctx._counted:
+            self.queued -= 1
+            if self.blocked or self.gate.blocked:
+                self.let_in()
+        return ctx
+
+    def take_waiting(self, run: Run) -> Context | None:
+        """Hand out the run's next waiting message, past the one that runs; see `Context.fetch`."""
+        waiting = run.lanes.get(self)
+        if waiting:
+            ctx = waiting.popleft()
+        elif self.ordered or self not in run.lanes:
+            return None
+        else:
+            found = self._remove_ready(run)
+            if not found:
+                return None
+            ctx = found[0]
+            self.ready.extend(found[1:])
+            if not found[1:]:
+                del run.lanes[self]
+        if ctx._counted:
+            self.queued -= 1
+            self.let_in()
+        return ctx
+
+    def put_back(self, ctx: Context) -> None:
+        """Put a message in again that was handed out: a retry after its back-off, or what a fetch gave up.
+
+        It has been counted as work of its run all along.
+        """
+        lanes = ctx._run.lanes
+        if self.ordered or self not in lanes:
+            lanes.setdefault(self, None)
+            self._make_ready(ctx)
+        else:
+            lanes[self] = deque((ctx, *(lanes[self] or ())))
+
+    def return_waiting(self, ctx: Context) -> None:
+        """Make a message the first of its lane again, behind the one that runs."""
+        lanes = ctx._run.lanes
+        if self in lanes:
+            lanes[self] = deque((ctx, *(lanes[self] or ())))
+        else:
+            self.put_back(ctx)
+
+    def _advance(self, run: Run) -> None:
+        waiting = run.lanes.pop(self, None)
+        if waiting:
+            run.lanes[self] = waiting
+            self._make_ready(waiting.popleft())
+
     def end(self, run: Run) -> None:
-        """Close an invocation: the trace's next message may run, and the worker is free."""
+        """Close an invocation: the trace's next message may run, and the slot is free."""
         if self.ordered:
-            self._advance(run)
-        self.free_slot()
+            waiting = run.lanes.pop(self, None)
+            if waiting:
+                run.lanes[self] = waiting
+                self._make_ready(waiting.popleft())
+        if self.ready:
+            self.free_slot()
+        else:
+            self.active -= 1
         run.pending -= 1
         if not run.pending:
             run.settle()
 
     def free_slot(self) -> None:
-        """Give up one of the slots counted by `active`, to the next message where there is one."""
-        self.active -= 1
-        if len(self.ready):
-            self.kick()
+        """Give a slot up, to the next message where there is one."""
+        if self.ready:
+            workers = self.workers
+            workers.runnable.append(self)
+            if not workers.hot:
+                workers.wake()
+        else:
+            self.active -= 1
 
     def purge(self, run: Run) -> None:
         """Drop everything of a run that waits here."""
-        gone = self.ready.purge(run)
+        gone = self._remove_ready(run)
         gone.extend(run.lanes.get(self) or ())
-        self.queued -= sum(envelope.counted for envelope in gone)
+        self.queued -= sum(ctx._counted for ctx in gone)
         self.let_in()
 
-    def has_room(self, run: Run) -> bool:
-        """Say whether `offer` would take an envelope of this run."""
-        return self.queued < (self.maxsize if self in run.lanes else 2 * self.maxsize)
+    def _remove_ready(self, run: Run) -> list[Context]:
+        waiting = list(self.ready)
+        gone = [ctx for ctx in waiting if ctx._run is run]
+        if gone:
+            kept = deque(ctx for ctx in waiting if ctx._run is not run)
+            self.ready = kept if type(self.ready) is deque else RankedQueue(kept, patience=self.maxsize)
+        return gone
 
     def let_in(self) -> None:
         """Admit waiting producers, those within the flow before those outside."""

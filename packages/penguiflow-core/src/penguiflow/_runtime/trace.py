@@ -76,8 +76,11 @@ class Trace:
             MultipleResults: the trace gave more than one value.
             FlowError: the trace failed; `partial` holds what it gave before.
         """
-        await self._wait()
-        return only_value(self._run)
+        run = self._run
+        if not run.done:
+            await run.wait()
+        _note_fetch(run)
+        return only_value(run)
 
     async def results(self) -> list[tuple[str, Payload]]:
         """Wait for the end of the trace and return `(exit_name, value)` for each value, in order of arrival.
@@ -85,8 +88,11 @@ class Trace:
         Raises:
             FlowError: the trace failed; `partial` holds what it gave before.
         """
-        await self._wait()
-        return all_values(self._run)
+        run = self._run
+        if not run.done:
+            await run.wait()
+        _note_fetch(run)
+        return all_values(run)
 
     def chunks(self) -> AsyncIterator[StreamChunk]:
         """Iterate over the trace's chunks as they are made, until it ends.
@@ -106,13 +112,6 @@ class Trace:
             return Cancellation(False)
         return Cancellation(True, self._run.runtime.cancel(self._run))
 
-    async def _wait(self) -> None:
-        run = self._run
-        await run.wait()
-        events = run.runtime.events
-        if events is not None:
-            events.post("fetch", run)
-
     async def __aenter__(self) -> Self:
         return self
 
@@ -122,6 +121,12 @@ class Trace:
     def __repr__(self) -> str:
         state = "active" if not self.done else "done" if self.error is None else self.error.code
         return f"<Trace {self.trace_id} {state}>"
+
+
+def _note_fetch(run: Run) -> None:
+    events = run.runtime.events
+    if events is not None:
+        events.post("fetch", run)
 
 
 class ChunkReader(AsyncIterator[StreamChunk]):

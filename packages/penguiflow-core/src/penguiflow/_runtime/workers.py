@@ -69,7 +69,7 @@ class Workers:
         """Cancel every worker and wait for them, at most `timeout_s` seconds."""
         self.closed = True
         tasks = set(self._tasks)
-        tasks.discard(asyncio.current_task())  # type: ignore[arg-type]
+        tasks.discard(asyncio.current_task())
         for task in tasks:
             task.cancel()
         if tasks:
@@ -102,12 +102,10 @@ class Workers:
                 self.hot = True
                 continue
             handled += 1
-            station = runnable.popleft()
-            envelope = station.take()
-            if envelope is None:
-                station.active -= 1
+            ctx = runnable.popleft().take()
+            if ctx is None:
                 continue
-            invocation = begin(station, envelope)
+            invocation = begin(ctx)
             if invocation is not None and not await invocation.run(self, task):
                 # Cancelled for the sake of its invocation: the task ends, what is runnable goes to another.
                 return
