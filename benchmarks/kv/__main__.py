@@ -5,12 +5,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.kv import _disk, _prefix, _sidecar, _small, _values
+from benchmarks.kv import _disk, _memory, _prefix, _sidecar, _small, _values
 from benchmarks.kv._contenders import Pega, peers
 from benchmarks.kv._results import Measurement, show, write
 from pegaflow import PegaEngine
 
-SUITES = ("values", "small", "prefix", "disk", "sidecar")
+SUITES = ("values", "small", "memory", "prefix", "disk", "sidecar")
 
 
 def _arguments() -> argparse.Namespace:
@@ -45,6 +45,7 @@ def main() -> int:
     suites = {
         "values": lambda: _large_values(arguments.rounds, missing),
         "small": lambda: _small.measure(arguments.rounds, missing),
+        "memory": _memory.measure,
         "prefix": lambda: _prefix.measure(arguments.rounds),
         "disk": lambda: _disk.measure(arguments.rounds, arguments.open_blocks),
         "sidecar": lambda: _sidecar.measure(arguments.rounds),

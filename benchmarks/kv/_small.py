@@ -21,7 +21,8 @@ def measure(rounds: int, missing: dict[str, str]) -> Iterator[Measurement]:
     """Put and get every key once, in Python and in Rust."""
     keys = [f"key-{number}" for number in range(_COUNT)]
     with PegaEngine(memory_bytes=64 << 20) as engine:
-        cases: dict[str, Work] = {"dict": lambda: _dict(keys), "pegaflow": lambda: _pairs(engine, keys)}
+        values: dict[str, bytes] = {}
+        cases: dict[str, Work] = {"dict": lambda: _dict(values, keys), "pegaflow": lambda: _pairs(engine, keys)}
         try:
             import moka_py
         except ImportError as error:
@@ -54,8 +55,7 @@ def _pairs(engine: PegaEngine, keys: list[str]) -> None:
         get(key)
 
 
-def _dict(keys: list[str]) -> None:
-    values: dict[str, bytes] = {}
+def _dict(values: dict[str, bytes], keys: list[str]) -> None:
     for key in keys:
         values[key] = _VALUE
         values.get(key)
