@@ -1,0 +1,40 @@
+"""`python -m benchmarks.flow`: measure the flow runtime beside its floors, print a table and write JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from benchmarks.flow import _report
+from benchmarks.flow._cases import QUICK, Counts, every_case
+from benchmarks.flow._rounds import interleave
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.flow", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7, help="of which the median counts; default: %(default)s")
+    parser.add_argument("--only", metavar="PARTS", default="abcd", help="parts to measure; default: %(default)s")
+    parser.add_argument(
+        "--quick", action="store_true", help="a short run that shows it works; its figures mean nothing"
+    )
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/flow.json"), help="default: %(default)s")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure, print and write."""
+    arguments = _arguments()
+    rounds = 2 if arguments.quick else arguments.rounds
+    cases = [case for case in every_case(QUICK if arguments.quick else Counts()) if case.part in arguments.only]
+    interleave(cases, rounds=rounds, note=lambda text: print(text, file=sys.stderr, flush=True))
+    report = {"machine": _report.machine(), "rounds": rounds, "quick": arguments.quick, "cases": _report.rows(cases)}
+    print("\n".join(_report.table(report)))
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
