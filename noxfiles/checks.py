@@ -34,9 +34,12 @@ def types(session: nox.Session) -> None:
     """Check the types strictly, and what users' type checkers infer by two of them."""
     _environments.sync(session, "types", "test", "examples")
     session.run("mypy")
-    for package in _packages.pure():
-        if any(package.tests.rglob("*.py")):
-            session.run("mypy", str(package.tests))
+    for directory in [*(package.tests for package in _packages.everything()), Path("benchmarks")]:
+        if any(directory.rglob("*.py")):
+            session.run("mypy", str(directory))
+    for example in sorted(path.parent for path in Path("examples").glob("*/flow.py")):
+        # A script finds its neighbours by their bare names, and each example has neighbours of its own.
+        session.run("mypy", str(example), env={"MYPYPATH": str(example)})
     promised = sorted(str(path) for path in Path("packages").glob("*/tests/**/assert_type*.py"))
     if promised:
         session.run("pyright", "--pythonpath", f"{session.bin}/python", *promised)
