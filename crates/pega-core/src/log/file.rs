@@ -123,7 +123,7 @@ impl SegmentFile {
         let span = (lead + len_bytes).next_multiple_of(PAGE_BYTES);
         with_page_buffer(span, |buffer| {
             let file = self.direct.as_ref().unwrap_or(&self.buffered);
-            let got = match read_up_to(file, &mut buffer[..span], start) {
+            let got = match read_at_once(file, &mut buffer[..span], start) {
                 Err(error) if self.refuses_direct(&error) => read_up_to(&self.buffered, &mut buffer[..span], start)?,
                 other => other?,
             };
@@ -142,6 +142,17 @@ impl SegmentFile {
     fn refuses_direct(&self, error: &io::Error) -> bool {
         self.direct.is_some() && error.raw_os_error() == Some(libc::EINVAL)
     }
+}
+
+/// Reads several requests at a time where that is faster and possible.
+fn read_at_once(file: &File, bytes: &mut [u8], offset_bytes: u64) -> io::Result<usize> {
+    #[cfg(target_os = "linux")]
+    if bytes.len() >= super::uring::WORTHWHILE_BYTES
+        && let Some(got) = super::uring::read(file, bytes, offset_bytes)
+    {
+        return got;
+    }
+    read_up_to(file, bytes, offset_bytes)
 }
 
 fn read_up_to(file: &File, bytes: &mut [u8], offset_bytes: u64) -> io::Result<usize> {

@@ -42,6 +42,8 @@ mod stage;
 mod stats;
 #[cfg(test)]
 mod tests;
+#[cfg(target_os = "linux")]
+mod uring;
 
 pub use appender::{Prepared, Ticket, Write};
 pub use clean::{Residents, Verdict};
