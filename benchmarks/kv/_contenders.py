@@ -8,10 +8,11 @@ import shutil
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pegaflow import PegaEngine
 
@@ -21,29 +22,28 @@ _LIBC.memcpy.restype = None
 _MADV_HUGEPAGE = 14
 
 
-class Contender(Protocol):
-    """A place for values. A method that is None does not exist there."""
+class Contender(ABC):
+    """A place for values."""
 
     name: str
+    get: Callable[[int], object] | None = None
+    """Give a value as bytes of the caller's own; None where there is no such operation."""
+    get_view: Callable[[int], object] | None = None
+    """Give access to a value where it lies; None where there is no such operation."""
 
+    @abstractmethod
     def put(self, number: int, value: bytearray) -> None:
         """Keep a copy of `value`."""
 
+    @abstractmethod
     def get_into(self, number: int, buffer: bytearray) -> None:
         """Copy a value into `buffer`."""
 
-    get: Callable[[int], object] | None
-    """Give a value as bytes of the caller's own."""
-    get_view: Callable[[int], object] | None
-    """Give access to a value where it lies."""
 
-
-class Floor:
+class Floor(Contender):
     """`memcpy` between a buffer and prefaulted memory as large as all values together; no keys, no checksums."""
 
     name = "memcpy"
-    get = None
-    get_view = None
 
     def __init__(self, count: int, size_bytes: int) -> None:
         self._size_bytes = size_bytes
@@ -67,7 +67,7 @@ class Floor:
         return known
 
 
-class Pega:
+class Pega(Contender):
     """An engine, embedded or behind a sidecar."""
 
     def __init__(self, name: str, engine: PegaEngine, keys: list[bytes]) -> None:
@@ -85,12 +85,10 @@ class Pega:
         self._get_into(self._keys[number], buffer)
 
 
-class Dict:
+class Dict(Contender):
     """A dict of bytes. It has no get of its own: it would hand out the same object again."""
 
     name = "dict"
-    get = None
-    get_view = None
 
     def __init__(self) -> None:
         self._values: dict[int, bytes] = {}
@@ -102,12 +100,10 @@ class Dict:
         memoryview(buffer)[:] = self._values[number]
 
 
-class Moka:
+class Moka(Contender):
     """moka-py, a concurrent cache in Rust that holds Python objects."""
 
     name = "moka-py"
-    get = None
-    get_view = None
 
     def __init__(self, cache: Any) -> None:
         self._cache = cache
@@ -119,7 +115,7 @@ class Moka:
         memoryview(buffer)[:] = self._cache.get(number)
 
 
-class Lmdb:
+class Lmdb(Contender):
     """LMDB without syncing, on the file system of the temporary directory; a transaction per operation."""
 
     name = "lmdb"
@@ -127,8 +123,8 @@ class Lmdb:
     def __init__(self, environment: Any, keys: list[bytes]) -> None:
         self._environment = environment
         self._keys = keys
-        self.get: Callable[[int], object] | None = self._get
-        self.get_view: Callable[[int], object] | None = self._get_view
+        self.get = self._get
+        self.get_view = self._get_view
 
     def put(self, number: int, value: bytearray) -> None:
         with self._environment.begin(write=True) as transaction:
@@ -147,16 +143,15 @@ class Lmdb:
             return transaction.get(self._keys[number])
 
 
-class Redis:
+class Redis(Contender):
     """Redis on a Unix socket, without persistence."""
 
     name = "redis"
-    get_view = None
 
     def __init__(self, client: Any, keys: list[bytes]) -> None:
         self._client = client
         self._keys = keys
-        self.get: Callable[[int], object] | None = lambda number: client.get(keys[number])
+        self.get = lambda number: client.get(keys[number])
 
     def put(self, number: int, value: bytearray) -> None:
         self._client.set(self._keys[number], memoryview(value))
@@ -165,15 +160,14 @@ class Redis:
         memoryview(buffer)[:] = self._client.get(self._keys[number])
 
 
-class Files:
+class Files(Contender):
     """A file per value in the temporary directory, in the page cache."""
 
     name = "files"
-    get_view = None
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self.get: Callable[[int], object] | None = lambda number: (directory / str(number)).read_bytes()
+        self.get = lambda number: (directory / str(number)).read_bytes()
 
     def put(self, number: int, value: bytearray) -> None:
         with (self._directory / str(number)).open("wb", buffering=0) as file:
@@ -231,7 +225,8 @@ def _redis(stack: ExitStack, scratch: Path, keys: list[bytes]) -> Contender:
     socket = scratch / "redis.sock"
     options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no", "--dir", str(scratch)]
     server = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
-    stack.callback(lambda: (server.terminate(), server.wait(10)))
+    stack.callback(server.wait, 10)
+    stack.callback(server.terminate)
     client = redis.Redis(unix_socket_path=str(socket))
     stack.callback(client.close)
     until(lambda: socket.exists() and client.ping())

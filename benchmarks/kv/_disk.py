@@ -67,12 +67,16 @@ def _sequential(scratch: Path, rounds: int) -> Iterator[Measurement]:
 
 def _opening(scratch: Path, blocks: int) -> Measurement:
     value = os.urandom(_BLOCK_BYTES)
-    room = {"memory_bytes": 16 << 20, "disk_bytes": blocks * _BLOCK_BYTES * 5 // 4 + (1 << 30)}
-    with PegaEngine(scratch, **room) as engine:
+    disk_bytes = blocks * _BLOCK_BYTES * 5 // 4 + (1 << 30)
+
+    def open_it() -> PegaEngine:
+        return PegaEngine(scratch, memory_bytes=16 << 20, disk_bytes=disk_bytes)
+
+    with open_it() as engine:
         for number in range(blocks):
             engine.put(f"{number}", value)
-    engines = []
-    taken_s = timed_s(lambda: engines.append(PegaEngine(scratch, **room)))
+    engines: list[PegaEngine] = []
+    taken_s = timed_s(lambda: engines.append(open_it()))
     with engines[0] as engine:
         if len(engine) != blocks:
             raise ValueError(f"{len(engine)} of {blocks} blocks are there after opening")

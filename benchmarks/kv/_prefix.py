@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.kv._results import Measurement
 from pegaflow import BlockCache, PegaEngine
@@ -39,7 +39,7 @@ def measure(rounds: int) -> Iterator[Measurement]:
             )
 
 
-def _median_us(match_prefix: Callable[..., int], prompts: list[object], rounds: int) -> float:
+def _median_us(match_prefix: Callable[..., int], prompts: Sequence[object], rounds: int) -> float:
     taken_s = []
     for _ in range(rounds):
         for prompt in prompts:

@@ -58,4 +58,9 @@ def on_threads(pool: ThreadPoolExecutor, threads: int, work: Callable[[int], Non
     """Run `work(0)` to `work(threads - 1)` at once; with one thread, on the caller's."""
     if threads == 1:
         return lambda: work(0)
-    return lambda: [None for _ in pool.map(work, range(threads))] and None
+
+    def together() -> None:
+        for _ in pool.map(work, range(threads)):
+            pass
+
+    return together

@@ -28,7 +28,7 @@ def measure(rounds: int, missing: dict[str, str]) -> Iterator[Measurement]:
         except ImportError as error:
             missing["moka-py"] = str(error)
         else:
-            cache = moka_py.Moka(_COUNT * 2)
+            cache: moka_py.Moka[str, bytes] = moka_py.Moka(_COUNT * 2)
             cases["moka-py"] = lambda: _moka(cache, keys)
         samples = interleave(cases, amount=_COUNT, rounds=rounds)
     for name, taken in samples.items():
