@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.flow import _report
+from benchmarks.flow import _memory, _report
 from benchmarks.flow._cases import QUICK, Counts, every_case
 from benchmarks.flow._rounds import interleave
 
@@ -27,13 +27,26 @@ def main() -> int:
     """Measure, print and write."""
     arguments = _arguments()
     rounds = 2 if arguments.quick else arguments.rounds
-    cases = [case for case in every_case(QUICK if arguments.quick else Counts()) if case.part in arguments.only]
-    interleave(cases, rounds=rounds, note=lambda text: print(text, file=sys.stderr, flush=True))
-    report = {"machine": _report.machine(), "rounds": rounds, "quick": arguments.quick, "cases": _report.rows(cases)}
-    print("\n".join(_report.table(report)))
+    counts = QUICK if arguments.quick else Counts()
+    cases = [case for case in every_case(counts) if case.part in arguments.only]
+    interleave(cases, rounds=rounds, note=_note)
+    _note("memory")
+    report = {
+        "machine": _report.machine(),
+        "rounds": rounds,
+        "quick": arguments.quick,
+        "cases": _report.rows(cases),
+        "memory": _memory.measure(counts.traces) if "d" in arguments.only else [],
+    }
+    for part in (_report.table(report), _report.memory_table(report)):
+        print("\n".join(part), end="\n\n")
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

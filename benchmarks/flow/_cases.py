@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-import time
 from dataclasses import dataclass
 
 from benchmarks.flow import _floor, _flows, _work
 from benchmarks.flow._floor import Pipeline
-from benchmarks.flow._rounds import Case, Clock
+from benchmarks.flow._rounds import Case
 from benchmarks.flow._samples import (
     FlowDrive,
     QueueDrive,
     Sample,
+    fed,
     of_asking_at_once,
     of_bare_awaits,
     on_flow,
@@ -122,13 +122,12 @@ def _io(count: int) -> list[Case]:
 
 
 def _many(count: int) -> list[Case]:
-    case = functools.partial(_case, "d", f"{count:,} traces, CPU", count, "bare")
-    clock: Clock = time.process_time
-    floor = case("queues", on_queues(_queues, Pipeline.feed, clock=clock))
-    heard = on_flow(with_middleware(_bare), _flows.feed, clock=clock)
+    case = functools.partial(_case, "d", f"{count:,} traces", count, "bare")
+    floor = case("queues", on_queues(_queues, fed(Pipeline.feed)))
+    heard = on_flow(with_middleware(_bare), fed(_flows.feed))
     return [
         floor,
-        case("flow", on_flow(_bare, _flows.feed, clock=clock), floor, at_most=4.0),
+        case("flow", on_flow(_bare, fed(_flows.feed)), floor, at_most=4.0),
         case("flow, one middleware", heard, floor),
     ]
 

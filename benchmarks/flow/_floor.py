@@ -67,18 +67,25 @@ class Pipeline:
             outstanding += 1
         return results + [await get() for _ in range(outstanding)]
 
-    async def feed(self, values: Iterable[Any]) -> list[Any]:
+    async def feed(self, values: Iterable[Any], take: Callable[[Any], None]) -> None:
         """Put values in as fast as there is room, while a second task takes them out."""
-        get = self.queues[-1].get
-        waiting = list(values)
+        put, get = self.queues[0].put, self.queues[-1].get
+        fed = taken = 0
 
-        async def collect() -> list[Any]:
-            return [await get() for _ in waiting]
+        async def collect() -> None:
+            nonlocal taken
+            while True:
+                take(await get())
+                taken += 1
 
         collector = asyncio.ensure_future(collect())
-        for value in waiting:
-            await self.queues[0].put(value)
-        return await collector
+        for value in values:
+            await put(value)
+            fed += 1
+        collector.cancel()
+        await asyncio.wait([collector])
+        for _ in range(fed - taken):
+            take(await get())
 
 
 class TypedPipeline(Pipeline):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from benchmarks.flow._work import BRANCHES, STAGES, Item, add_one
-from penguiflow import FlowEvent, Message, Node, NodePolicy, PenguiFlow, create, join_k
+from penguiflow import FlowEvent, Message, Node, NodePolicy, PenguiFlow, Trace, create, join_k
 
 IN_FLIGHT = 64
 
@@ -69,21 +69,19 @@ async def asking(target: Any, values: Iterable[Any], callers: int) -> list[Any]:
     return results
 
 
-async def feed(flow: PenguiFlow, values: Iterable[Any]) -> list[Any]:
+async def feed(flow: PenguiFlow, values: Iterable[Any], take: Callable[[Any], None]) -> None:
     """Submit values as fast as they are let in, while a second task awaits their results."""
-    traces: asyncio.Queue[Any] = asyncio.Queue(IN_FLIGHT)
+    traces: asyncio.Queue[Trace | None] = asyncio.Queue(IN_FLIGHT)
 
-    async def collect() -> list[Any]:
-        results = []
+    async def collect() -> None:
         while (trace := await traces.get()) is not None:
-            results.append(await trace.result())
-        return results
+            take(await trace.result())
 
     collector = asyncio.ensure_future(collect())
     for value in values:
         await traces.put(await flow.submit(value))
     await traces.put(None)
-    return await collector
+    await collector
 
 
 class Counter:

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ class Case:
     payloads: str
     contender: str
     count: int
-    sample: Callable[[int], Awaitable[float]]
+    sample: Callable[[int], Coroutine[Any, Any, float]]
     floors: tuple[Case, ...] = ()
     """What it is compared with; the target is about the last one."""
     at_most: float | None = None
