@@ -21,6 +21,9 @@ impl Space {
 /// The bytes that precede a key on disk: its space, little-endian.
 pub(crate) const SPACE_BYTES: usize = 4;
 
+/// The longest key on disk.
+pub(crate) const MAX_STORED_KEY_BYTES: usize = MAX_KEY_BYTES + SPACE_BYTES;
+
 /// A key that was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key<'a> {

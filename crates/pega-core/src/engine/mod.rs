@@ -118,8 +118,8 @@ impl PegaEngine {
     /// `InvalidKey`, `Closed`.
     pub fn find<'a>(&'a self, key: &'a [u8]) -> Result<Option<Value<'a>>> {
         let hashed = self.store.index.hashed(Key::user(key)?);
-        let held = self.store.hold(hashed)?;
-        Ok(held.map(|held| Value::new(&self.store, hashed, held)))
+        let found = self.store.find(hashed)?;
+        Ok(found.map(|found| Value::new(&self.store, hashed, found)))
     }
 
     /// Copies the value under `key` to the start of `buffer` and gives its length.
@@ -184,6 +184,14 @@ impl PegaEngine {
             index_bytes: self.store.index.heap_bytes() as u64,
             counts: self.store.counts(),
         }
+    }
+
+    /// Waits until everything written before is synced. Does nothing without a path.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Io`: what keeps it from being written; `Closed`.
+    pub fn flush(&self) -> Result<()> {
+        self.store.flush()
     }
 
     /// Whether [`Self::close`] was called.

@@ -4,27 +4,30 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::View;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::index::Hashed;
-use crate::store::{Held, Store};
+use crate::store::{Found, Store, corrupt_in_memory, no_room};
 
 /// A value of a known length that stays where it is until it was copied out. Holding many for long keeps memory from
 /// being used for anything else.
 pub struct Value<'a> {
     store: &'a Arc<Store>,
     hashed: Hashed<'a>,
-    held: Held<'a>,
+    found: Found<'a>,
 }
 
 impl<'a> Value<'a> {
-    pub(super) fn new(store: &'a Arc<Store>, hashed: Hashed<'a>, held: Held<'a>) -> Self {
-        Self { store, hashed, held }
+    pub(super) fn new(store: &'a Arc<Store>, hashed: Hashed<'a>, found: Found<'a>) -> Self {
+        Self { store, hashed, found }
     }
 
     /// How many bytes there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.held.len()
+        match &self.found {
+            Found::Held(held) => held.len(),
+            Found::OnDisk { value_bytes } => *value_bytes,
+        }
     }
 
     /// Whether there are none.
@@ -52,26 +55,52 @@ impl<'a> Value<'a> {
     /// Copies the value to memory that need not be initialised.
     ///
     /// # Errors
-    /// `Corrupt` if the bytes are not what was put: what is in the target then must not be used.
+    /// `Corrupt` if the bytes are not what was put: what is in the target then must not be used. `Io` from the disk.
     ///
     /// # Safety
     /// `target` is valid for writes of the value's length, and nothing else writes there meanwhile.
     pub unsafe fn copy_to(&self, target: NonNull<u8>) -> Result<()> {
-        // SAFETY: the caller's promise.
-        if unsafe { self.held.copy_to(target) } {
-            return Ok(());
+        if let Found::Held(held) = &self.found {
+            // SAFETY: the caller's promise.
+            if unsafe { held.copy_to(target) } {
+                return Ok(());
+            }
+            if !self.store.condemn(self.hashed, held) {
+                return Err(corrupt_in_memory(self.len()));
+            }
         }
-        Err(self.store.condemn(self.hashed, &self.held))
+        // SAFETY: the caller's promise; zeroed, since reading fills a slice, which must be initialised.
+        let target = unsafe {
+            target.write_bytes(0, self.len());
+            std::slice::from_raw_parts_mut(target.as_ptr(), self.len())
+        };
+        if self.store.read_through(self.hashed, target)? { Ok(()) } else { Err(changed()) }
     }
 
     /// The value where it lies, for as long as the view lives.
     ///
     /// # Errors
-    /// `Corrupt` if the bytes are not what was put.
+    /// `Corrupt` if the bytes are not what was put; `MemoryFull` if the value is on disk and finds no room.
     pub fn into_view(self) -> Result<View> {
-        if !self.held.verify_once() {
-            return Err(self.store.condemn(self.hashed, &self.held));
+        let len = self.len();
+        match self.found {
+            Found::Held(held) if held.verify_once() => Ok(View::adopt(Arc::clone(self.store), held.into_extent())),
+            Found::Held(held) => {
+                if self.store.condemn(self.hashed, &held)
+                    && let Some(Found::Held(again)) = self.store.find(self.hashed)?
+                    && again.verify_once()
+                {
+                    return Ok(View::adopt(Arc::clone(self.store), again.into_extent()));
+                }
+                Err(corrupt_in_memory(len))
+            }
+            Found::OnDisk { value_bytes } => Err(no_room(value_bytes)),
         }
-        Ok(View::adopt(Arc::clone(self.store), self.held.into_extent()))
     }
+}
+
+/// The value was replaced or removed after it was found, before it was read from disk.
+#[cold]
+fn changed() -> Error {
+    Error::new(ErrorKind::TimedOut, "the value was replaced while it was read from disk; get it again")
 }

@@ -23,13 +23,20 @@ pub(crate) struct Entry {
     pub(crate) value_bytes: u32,
     /// How many leases keep the entry from being dropped.
     pub(crate) leases: u32,
+    /// Its time is over, and it stays only until its record goes: an older record of the key may still be on disk.
+    pub(super) is_retired: bool,
     pub(super) space: Space,
     pub(super) key: StoredKey,
 }
 
 impl Entry {
     pub(crate) fn is_expired(&self, now_ms: u64) -> bool {
-        self.expires_at_ms != 0 && self.expires_at_ms <= now_ms
+        self.is_retired || (self.expires_at_ms != 0 && self.expires_at_ms <= now_ms)
+    }
+
+    /// Whether the entry may expire or has expired, so that the clock matters.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.expires_at_ms != 0
     }
 
     /// Whose key it is.

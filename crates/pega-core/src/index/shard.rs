@@ -66,6 +66,7 @@ impl Shard {
             at: value.at,
             value_bytes: value.value_bytes,
             leases: 0,
+            is_retired: false,
             space: key.space(),
             key: self.keys.store(key.bytes()),
         };
@@ -107,6 +108,7 @@ impl Shard {
         entry.extent = value.extent;
         entry.at = value.at;
         entry.value_bytes = value.value_bytes;
+        self.user_entries += usize::from(std::mem::take(&mut entry.is_retired) && entry.space == Space::USER);
         if before.expires_at_ms != value.expires_at_ms {
             self.timed -= usize::from(before.expires_at_ms != 0);
             self.note_due(slot, value.expires_at_ms);
@@ -122,9 +124,17 @@ impl Shard {
         }
         self.keys.discard(&entry.key);
         self.timed -= usize::from(entry.expires_at_ms != 0);
-        self.user_entries -= usize::from(entry.space == Space::USER);
+        self.user_entries -= usize::from(entry.space == Space::USER && !entry.is_retired);
         self.free.push(slot);
         Some(entry)
+    }
+
+    /// Keeps the entry in `slot` as a mark that its key has no value any more.
+    pub(crate) fn retire(&mut self, slot: u32) {
+        if let Some(entry) = self.get_mut(slot) {
+            let counted = !std::mem::replace(&mut entry.is_retired, true) && entry.space == Space::USER;
+            self.user_entries -= usize::from(counted);
+        }
     }
 
     fn note_due(&mut self, slot: u32, expires_at_ms: u64) {

@@ -15,9 +15,9 @@ use super::place::RecordAt;
 use super::record::{RecordHeader, RecordKind, Tag, record_bytes};
 use super::segment::Segment;
 use super::stage::Stage;
-use crate::MAX_KEY_BYTES;
 use crate::checksum;
 use crate::error::{Error, ErrorKind, Result};
+use crate::key::MAX_STORED_KEY_BYTES;
 
 /// One change of one key.
 #[derive(Clone, Copy, Debug)]
@@ -69,9 +69,12 @@ impl<'a> Prepared<'a> {
             Write::Remove { key } => (RecordKind::Remove, key),
             Write::Forget { key } => (RecordKind::Forget, key),
         };
-        if !(1..=MAX_KEY_BYTES).contains(&key.len()) {
-            return Err(Error::new(ErrorKind::InvalidKey, format!("a key has between 1 and {MAX_KEY_BYTES} bytes"))
-                .with("key_bytes", key.len()));
+        if !(1..=MAX_STORED_KEY_BYTES).contains(&key.len()) {
+            return Err(Error::new(
+                ErrorKind::InvalidKey,
+                format!("a key has between 1 and {MAX_STORED_KEY_BYTES} bytes"),
+            )
+            .with("key_bytes", key.len()));
         }
         let Write::Put { value, checksum, expires_at_ms, .. } = write else {
             return Ok(Self::without_value(kind, key));

@@ -19,8 +19,8 @@ use super::digest::{LogId, digest, read_u32, read_u64};
 use super::header::{FORMAT_VERSION, HEADER_BYTES, check_version};
 use super::place::{RecordAt, WORD_BYTES};
 use super::record::{RECORD_HEADER_BYTES, RecordKind, Tag};
-use crate::MAX_KEY_BYTES;
 use crate::error::{Error, ErrorKind, Result};
+use crate::key::MAX_STORED_KEY_BYTES;
 
 /// The size of what ends a sealed segment file, in bytes.
 pub(super) const TRAILER_BYTES: usize = 64;
@@ -243,7 +243,7 @@ impl<'a> Entries<'a> {
         let value_bytes = u32::try_from(self.take_number()?).ok()?;
         let key_bytes = usize::try_from(self.take_number()?).ok()?;
         let expires_at_ms = if first & TAG_EXPIRES == 0 { 0 } else { self.take_number()? };
-        let fits = (1..=MAX_KEY_BYTES).contains(&key_bytes)
+        let fits = (1..=MAX_STORED_KEY_BYTES).contains(&key_bytes)
             && len_bytes >= (RECORD_HEADER_BYTES + key_bytes) as u64
             && offset_bytes.checked_add(len_bytes)? <= self.data_end;
         if !fits {

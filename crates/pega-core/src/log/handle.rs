@@ -26,7 +26,8 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct Log {
     shared: Arc<Shared>,
     flusher: Mutex<Option<JoinHandle<()>>>,
-    _lock: DirectoryLock,
+    /// Given up when the log is closed, though its handle may live on.
+    lock: Mutex<Option<DirectoryLock>>,
 }
 
 impl Log {
@@ -50,7 +51,7 @@ impl Log {
                 move || flush::run(&shared)
             })
             .map_err(|error| Error::io("cannot start the log's flusher", error))?;
-        Ok((Self { shared, flusher: Mutex::new(Some(flusher)), _lock: lock }, opened.recovery))
+        Ok((Self { shared, flusher: Mutex::new(Some(flusher)), lock: Mutex::new(Some(lock)) }, opened.recovery))
     }
 
     /// Checks a change and compresses its value if the log does. Takes no lock.
@@ -162,6 +163,9 @@ impl Log {
         self.shared.flush.stop();
         let ended = flusher.join();
         self.shared.news.notify_all();
+        // Cleaning under way ends first: the next opener must not find files vanish.
+        let _cleaning = self.shared.cleaning.lock();
+        self.lock.lock().take();
         if ended.is_err() {
             return Err(Error::new(ErrorKind::Io, "the log's flusher panicked; what was not synced is lost"));
         }

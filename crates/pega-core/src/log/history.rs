@@ -10,8 +10,8 @@ use super::place::RecordAt;
 use super::record::{RECORD_HEADER_BYTES, RecordHeader, RecordKind};
 use super::recovery::read_footer;
 use super::segment::Segment;
-use crate::MAX_KEY_BYTES;
 use crate::error::{Error, ErrorKind, Result};
+use crate::key::MAX_STORED_KEY_BYTES;
 
 /// A put or remove, as a follower is told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl History {
 
     fn peek(&self) -> Result<Option<RecordHeader>> {
         let left = self.segment.data_end.load(Ordering::Acquire) - self.offset;
-        let len = usize::try_from(left).unwrap_or(usize::MAX).min(RECORD_HEADER_BYTES + MAX_KEY_BYTES);
+        let len = usize::try_from(left).unwrap_or(usize::MAX).min(RECORD_HEADER_BYTES + MAX_STORED_KEY_BYTES);
         let seed = self.shared.log_id.seed(self.segment.id, self.offset);
         let header = self.shared.with_range(&self.segment, self.offset, len, |bytes| {
             RecordHeader::decode(bytes, seed).map(|(header, _)| header)

@@ -5,7 +5,7 @@ pub(super) const WORD_BYTES: u64 = 8;
 
 /// Where a record lies on disk, in 12 bytes. Stays true until the record is moved or its segment is removed, which
 /// the owner of the index is told by [`super::Residents::visit`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordAt {
     segment: u32,
     offset_words: u32,

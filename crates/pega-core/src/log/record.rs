@@ -13,7 +13,7 @@
 use super::codec::Codec;
 use super::digest::{digest, read_u32, read_u64};
 use super::place::WORD_BYTES;
-use crate::MAX_KEY_BYTES;
+use crate::key::MAX_STORED_KEY_BYTES;
 
 /// The size of a record's header, in bytes.
 pub(super) const RECORD_HEADER_BYTES: usize = 64;
@@ -114,7 +114,7 @@ impl RecordHeader {
             return None;
         }
         let key_bytes = u16::from_le_bytes([bytes[6], bytes[7]]);
-        if key_bytes == 0 || usize::from(key_bytes) > MAX_KEY_BYTES {
+        if key_bytes == 0 || usize::from(key_bytes) > MAX_STORED_KEY_BYTES {
             return None;
         }
         let key = bytes.get(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + usize::from(key_bytes))?;

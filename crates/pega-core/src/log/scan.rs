@@ -13,8 +13,8 @@ use super::footer::{Entry, Footer};
 use super::header::HEADER_BYTES;
 use super::place::{RecordAt, WORD_BYTES};
 use super::record::{RecordHeader, looks_like_record};
-use crate::MAX_KEY_BYTES;
 use crate::checksum;
+use crate::key::MAX_STORED_KEY_BYTES;
 
 /// How much is read from the file at a time, in bytes.
 const WINDOW_BYTES: usize = 4 << 20;
@@ -40,8 +40,25 @@ struct Found {
     after_hole: bool,
 }
 
-/// Reads the segment's file from its first record to its end. All of it was synced if a later segment was begun.
-pub(super) fn scan(file: &SegmentFile, log_id: LogId, segment: u32, is_last: bool) -> io::Result<Scanned> {
+/// What is scanned.
+pub(super) trait Source {
+    fn size_bytes(&self) -> io::Result<u64>;
+    /// Reads up to the end, and says how much that was.
+    fn read(&self, bytes: &mut [u8], offset_bytes: u64) -> io::Result<usize>;
+}
+
+impl Source for SegmentFile {
+    fn size_bytes(&self) -> io::Result<u64> {
+        self.size_bytes()
+    }
+
+    fn read(&self, bytes: &mut [u8], offset_bytes: u64) -> io::Result<usize> {
+        self.read_buffered(bytes, offset_bytes)
+    }
+}
+
+/// Reads a segment from its first record to its end. All of it was synced if a later segment was begun.
+pub(super) fn scan(file: &impl Source, log_id: LogId, segment: u32, is_last: bool) -> io::Result<Scanned> {
     let mut window = Window { file, bytes: Vec::new(), start: 0, size_bytes: file.size_bytes()? };
     let mut found = Vec::new();
     let (mut offset, mut after_hole, mut ends_in_debris) = (HEADER_BYTES as u64, false, false);
@@ -108,14 +125,14 @@ impl Found {
 }
 
 /// A part of the file in memory.
-struct Window<'a> {
-    file: &'a SegmentFile,
+struct Window<'a, S> {
+    file: &'a S,
     bytes: Vec<u8>,
     start: u64,
     size_bytes: u64,
 }
 
-impl Window<'_> {
+impl<S: Source> Window<'_, S> {
     /// The bytes from `offset` on, `len` of them or up to the end of the file.
     fn at(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
         let left = usize::try_from(self.size_bytes - offset).unwrap_or(usize::MAX);
@@ -123,7 +140,7 @@ impl Window<'_> {
         let inside = offset >= self.start && offset + len as u64 <= self.start + self.bytes.len() as u64;
         if !inside {
             self.bytes.resize(len.max(WINDOW_BYTES).min(left), 0);
-            let got = self.file.read_buffered(&mut self.bytes, offset)?;
+            let got = self.file.read(&mut self.bytes, offset)?;
             self.bytes.truncate(got);
             self.start = offset;
         }
@@ -133,7 +150,7 @@ impl Window<'_> {
 
     fn record_at(&mut self, offset: u64, log_id: LogId, segment: u32) -> io::Result<Option<Found>> {
         let seed = log_id.seed(segment, offset);
-        let bytes = self.at(offset, super::record::RECORD_HEADER_BYTES + MAX_KEY_BYTES)?;
+        let bytes = self.at(offset, super::record::RECORD_HEADER_BYTES + MAX_STORED_KEY_BYTES)?;
         let Some((header, key)) = RecordHeader::decode(bytes, seed) else { return Ok(None) };
         let key = key.to_vec();
         let len_bytes = header.record_bytes();

@@ -4,17 +4,26 @@ use super::feed::{FeedEvent, FeedOp};
 use super::staged::Staged;
 use crate::index::Hashed;
 
+/// A value that was copied from its owner and summed in the copy.
+pub(crate) enum Payload<'a> {
+    /// In the arena.
+    Staged(Staged<'a>),
+    /// On the heap: there was no room in memory, and it goes to disk only.
+    Owned(Vec<u8>),
+}
+
+impl Payload<'_> {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Staged(staged) => staged.bytes(),
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
 /// What is done to a key.
 pub(crate) enum Op<'a> {
-    Put {
-        /// Where the value lies in memory; none if there was no room and it goes to disk only.
-        staged: Option<Staged<'a>>,
-        /// The value where it came from, if it is not in memory.
-        source: &'a [u8],
-        checksum: u64,
-        value_bytes: u32,
-        expires_at_ms: u64,
-    },
+    Put { payload: Payload<'a>, checksum: u64, expires_at_ms: u64 },
     Remove,
 }
 
@@ -27,6 +36,10 @@ pub(crate) struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
+    pub(crate) fn put(hashed: Hashed<'a>, payload: Payload<'a>, checksum: u64, expires_at_ms: u64) -> Self {
+        Self { hashed, op: Op::Put { payload, checksum, expires_at_ms }, existed: false }
+    }
+
     pub(crate) fn remove(hashed: Hashed<'a>) -> Self {
         Self { hashed, op: Op::Remove, existed: false }
     }
@@ -34,10 +47,9 @@ impl<'a> Change<'a> {
     /// The change as those who follow the engine see it.
     pub(super) fn to_event(&self, seq: u64, more: bool) -> FeedEvent {
         let op = match &self.op {
-            Op::Put { staged, source, expires_at_ms, .. } => FeedOp::Put {
-                value: staged.as_ref().map_or(*source, Staged::bytes).into(),
-                expires_at_ms: *expires_at_ms,
-            },
+            Op::Put { payload, expires_at_ms, .. } => {
+                FeedOp::Put { value: payload.bytes().to_vec(), expires_at_ms: *expires_at_ms }
+            }
             Op::Remove => FeedOp::Remove,
         };
         FeedEvent { seq, key: self.hashed.key.bytes().to_vec(), op, more }

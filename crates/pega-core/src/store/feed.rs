@@ -3,7 +3,6 @@
 //! It is off until somebody first asks for it, and costs a put nothing until then.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -17,7 +16,7 @@ pub enum FeedOp {
     /// It was bound to a value.
     Put {
         /// The value.
-        value: Arc<[u8]>,
+        value: Vec<u8>,
         /// When the value is over, in milliseconds of unix time; 0 for never.
         expires_at_ms: u64,
     },

@@ -5,6 +5,7 @@
 
 mod changes;
 mod counters;
+mod disk;
 mod feed;
 mod gate;
 mod read;
@@ -18,13 +19,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::arena::Arena;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Index, Shard, SlotId};
+use crate::log::Log;
 
-pub(crate) use changes::{Change, Op};
+pub(crate) use changes::{Change, Op, Payload};
 use counters::Counters;
 pub use counters::Counts;
+use disk::Disk;
 use feed::Feed;
 pub use feed::{FeedEvent, FeedOp};
 use gate::Gate;
+pub(crate) use read::{Found, corrupt_in_memory, no_room};
 pub(crate) use staged::{Held, Staged};
 
 use crate::engine::Options;
@@ -35,6 +39,7 @@ pub(crate) struct Store {
     pub(crate) index: Index,
     gate: Gate,
     feed: Feed,
+    disk: Option<Disk>,
     counters: Counters,
     next_seq: AtomicU64,
     /// Whether memory that is full is a reason to evict rather than to refuse.
@@ -46,19 +51,26 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn open(options: Options) -> Result<Self> {
         options.check()?;
+        // The log first: a directory that is taken is refused before memory is.
+        let opened = options.path.as_ref().map(|path| Log::open(path, options.log_options())).transpose()?;
         let arena = Arena::new(options.memory_bytes, options.sharing)?;
-        let gate = Gate::new(options.policy, arena.capacity_granules());
-        Ok(Self {
+        let (log, recovery) = opened.unzip();
+        let store = Self {
             index: Index::new(),
-            gate,
+            gate: Gate::new(options.policy, arena.capacity_granules()),
             feed: Feed::new(options.feed_bytes),
+            disk: log.map(Disk::new),
             counters: Counters::default(),
             next_seq: AtomicU64::new(1),
             may_evict: options.evicts_from_memory(),
             is_closed: AtomicBool::new(false),
             arena,
             options,
-        })
+        };
+        if let (Some(disk), Some(recovery)) = (&store.disk, recovery) {
+            store.recover(disk, &recovery);
+        }
+        Ok(store)
     }
 
     #[inline]
@@ -83,7 +95,7 @@ impl Store {
             return Ok(());
         }
         self.feed.wake();
-        Ok(())
+        self.disk.as_ref().map_or(Ok(()), |disk| disk.log.close())
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -97,14 +109,8 @@ impl Store {
             self.gate.depart(id);
             self.arena.release(extent);
         }
-    }
-
-    /// Drops the entries of a shard whose time is over. The caller holds the shard's lock.
-    fn drop_expired(&self, shard: &mut Shard, number: usize) {
-        let now = now_ms();
-        while let Some(slot) = shard.next_expired(now) {
-            self.drop_entry(shard, Index::id(number, slot));
-            self.counters.expirations.fetch_add(1, Ordering::Relaxed);
+        if let (Some(disk), Some(at)) = (&self.disk, entry.at) {
+            disk.log.mark_dead(at);
         }
     }
 }

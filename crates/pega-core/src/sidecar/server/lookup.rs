@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::sidecar::codec::broken;
 use crate::sidecar::reply::Numbered;
 use crate::sidecar::request::Request;
+use crate::store::corrupt_in_memory;
 
 /// Keys are listed in parts of about this many bytes.
 const PART_BYTES: usize = 256 << 10;
@@ -39,7 +40,8 @@ fn locate(session: &Session, hold_from_bytes: u64, key: &[u8]) -> Result<Option<
         return Ok(Some(Numbered { number: 0, place: Piece::keep(store, held).place() }));
     }
     if !held.verify_once() {
-        return Err(store.condemn(hashed, &held));
+        store.condemn(hashed, &held);
+        return Err(corrupt_in_memory(held.len()));
     }
     Ok(Some(session.client.pin(Piece::keep(store, held), key)))
 }

@@ -16,7 +16,7 @@ use crate::key::Key;
 use crate::sidecar::codec::broken;
 use crate::sidecar::reply::{Committed, Numbered};
 use crate::sidecar::request::{Change, Request, Written};
-use crate::store::{self, Op, Staged, Store, now_ms};
+use crate::store::{self, Op, Payload, Staged, Store, now_ms};
 
 /// A renewed reservation takes at most this share of the arena, so that idle connections do not fill it.
 const RENEWAL_SHARE: u64 = 16;
@@ -193,9 +193,7 @@ pub(super) fn hashed<'a>(store: &Store, key: &'a [u8]) -> Result<Hashed<'a>> {
 
 /// The change that binds a key to room that a client has filled.
 fn adopt<'a>(hashed: Hashed<'a>, staged: Staged<'a>, checksum: u64, expires_at_ms: u64) -> store::Change<'a> {
-    let value_bytes = u32::try_from(staged.extent().len()).expect("an extent is counted in 32 bits");
-    let op = Op::Put { staged: Some(staged), source: &[], checksum, value_bytes, expires_at_ms };
-    store::Change { hashed, op, existed: false }
+    store::Change::put(hashed, Payload::Staged(staged), checksum, expires_at_ms)
 }
 
 fn adopted_bytes(change: &Change<'_>) -> Option<u64> {

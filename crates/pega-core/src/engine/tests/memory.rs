@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use super::*;
-use crate::error::ErrorKind;
 use crate::policy::PolicyKind;
 
 fn small(memory_bytes: u64) -> PegaEngine {
@@ -133,7 +132,7 @@ fn a_changed_byte_in_memory_is_an_error_and_never_served() {
     for read_by_view in [false, true] {
         engine.put(b"key", &[7; 5000]).unwrap();
         let hashed = engine.store.index.hashed(Key::user(b"key").unwrap());
-        let held = engine.store.hold(hashed).unwrap().unwrap();
+        let Some(Found::Held(held)) = engine.store.find(hashed).unwrap() else { panic!("in memory") };
         // SAFETY: this thread alone uses the engine.
         unsafe { engine.store.arena.address(held.extent()).add(4000).write(6) };
         drop(held);

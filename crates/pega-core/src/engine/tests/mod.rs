@@ -1,0 +1,6 @@
+mod disk;
+mod memory;
+
+use super::*;
+use crate::error::ErrorKind;
+use crate::store::Found;
