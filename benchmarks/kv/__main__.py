@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.kv import _disk, _memory, _prefix, _sidecar, _small, _values
@@ -44,7 +44,7 @@ def main() -> int:
     """Measure, print and write."""
     arguments = _arguments()
     missing: dict[str, str] = {}
-    suites = {
+    suites: dict[str, Callable[[], Iterator[Measurement]]] = {
         "values": lambda: _large_values(arguments.rounds, missing),
         "small": lambda: _small.measure(arguments.rounds, missing),
         "memory": _memory.measure,

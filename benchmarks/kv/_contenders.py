@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import mmap
 import shutil
 import subprocess
@@ -202,14 +203,12 @@ def peers(count: int, size_bytes: int) -> Iterator[tuple[list[Contender], dict[s
 
 
 def _moka(count: int) -> Contender:
-    import moka_py
-
+    moka_py: Any = importlib.import_module("moka_py")
     return Moka(moka_py.Moka(count * 2))
 
 
 def _lmdb(stack: ExitStack, path: Path, total_bytes: int, keys: list[bytes]) -> Contender:
-    import lmdb
-
+    lmdb: Any = importlib.import_module("lmdb")
     # Room for every page twice: a write copies the pages it changes before the old ones are free.
     environment = lmdb.open(str(path), map_size=total_bytes * 4 + (64 << 20), sync=False, max_readers=8)
     stack.callback(environment.close)
@@ -217,8 +216,7 @@ def _lmdb(stack: ExitStack, path: Path, total_bytes: int, keys: list[bytes]) -> 
 
 
 def _redis(stack: ExitStack, scratch: Path, keys: list[bytes]) -> Contender:
-    import redis
-
+    redis: Any = importlib.import_module("redis")
     program = shutil.which("redis-server")
     if program is None:
         raise FileNotFoundError("redis-server is not on PATH")
