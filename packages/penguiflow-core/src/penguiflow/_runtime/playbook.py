@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from penguiflow._runtime.flow import PenguiFlow
     from penguiflow.registry import ModelRegistry
 
-__all__ = ["Playbook", "run_playbook"]
+__all__ = ["Playbook", "open_playbook", "run_playbook"]
 
 Playbook: TypeAlias = "PenguiFlow | Callable[[], PenguiFlow | tuple[PenguiFlow, ModelRegistry | None]]"
 """A flow that runs already, or a function that makes a fresh one, with its registry if it has one."""
@@ -26,7 +26,7 @@ async def run_playbook(ctx: Context, playbook: Playbook, parent_msg: Payload, ti
     """See `Context.call_playbook`."""
     from penguiflow._runtime.admission import admit
 
-    flow, registry, fresh = _open(playbook)
+    flow, registry, fresh = open_playbook(playbook)
     if fresh:
         flow.start_within(ctx._run.runtime, registry)
     try:
@@ -47,7 +47,8 @@ async def run_playbook(ctx: Context, playbook: Playbook, parent_msg: Payload, ti
             await asyncio.shield(asyncio.ensure_future(flow.stop(drain=False)))
 
 
-def _open(playbook: Playbook) -> tuple[PenguiFlow, ModelRegistry | None, bool]:
+def open_playbook(playbook: Playbook) -> tuple[PenguiFlow, ModelRegistry | None, bool]:
+    """Return the flow of a playbook, the registry it brings, and whether it still has to be started."""
     from penguiflow._runtime.flow import PenguiFlow
 
     if isinstance(playbook, PenguiFlow):
