@@ -4,6 +4,7 @@ pub mod arena;
 pub mod checksum;
 pub mod engine;
 pub mod error;
+pub mod handle;
 #[allow(dead_code)]
 mod index;
 pub mod key;
@@ -17,6 +18,7 @@ mod store;
 
 pub use engine::{Options, PegaEngine, PutOptions, Stats, Transaction, Value, View};
 pub use error::{Error, ErrorKind, Result};
+pub use handle::{Found, FoundView, Handle};
 
 /// The longest key the engine accepts, in bytes.
 pub const MAX_KEY_BYTES: usize = 4096;

@@ -37,12 +37,12 @@ impl Sidecar {
         Client::connect(&self.path).unwrap()
     }
 
-    fn figure(&self, name: &str) -> f64 {
+    fn figure(&self, name: &str) -> u64 {
         self.server.figures().into_iter().find(|(known, _)| known == name).unwrap().1
     }
 
     /// Waits for a figure that another thread is about to change.
-    fn await_figure(&self, name: &str, wanted: f64) {
+    fn await_figure(&self, name: &str, wanted: u64) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while self.figure(name) != wanted {
             assert!(Instant::now() < deadline, "{name} is {}, not {wanted}", self.figure(name));
@@ -213,9 +213,9 @@ fn what_a_client_reserved_and_pinned_is_free_when_it_closes() {
     std::mem::forget(view);
     client.close();
     assert_eq!(client.get(b"key").unwrap_err().kind(), ErrorKind::Closed);
-    sidecar.await_figure("sidecar_clients", 0.0);
-    assert_eq!(sidecar.figure("sidecar_reclaimed_pins_total"), 1.0);
-    assert!(sidecar.figure("sidecar_reclaimed_reservations_total") >= 1.0);
+    sidecar.await_figure("sidecar_clients", 0);
+    assert_eq!(sidecar.figure("sidecar_reclaimed_pins_total"), 1);
+    assert!(sidecar.figure("sidecar_reclaimed_reservations_total") >= 1);
     sidecar.client().put(b"key", &bytes(2, 15 * MIB), None).unwrap();
 }
 

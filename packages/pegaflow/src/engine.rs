@@ -3,7 +3,7 @@
 use std::ptr::NonNull;
 use std::time::Duration;
 
-use pega_core::{Options, PutOptions};
+use pega_core::{Handle, Options, PutOptions};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -17,7 +17,29 @@ use crate::view::ValueView;
 /// A key-value engine; see the stubs for its contract.
 #[pyclass(frozen, subclass, module = "pegaflow._native")]
 pub(crate) struct PegaEngine {
-    engine: pega_core::PegaEngine,
+    engine: Handle,
+}
+
+impl PegaEngine {
+    /// The same class for an engine that runs elsewhere.
+    pub(crate) fn of(engine: Handle) -> Self {
+        Self { engine }
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.engine
+    }
+
+    /// Runs `work`, without the GIL if it waits for a sidecar, or copies enough for that to be worth it.
+    #[inline]
+    fn detached<T: Send>(
+        &self,
+        py: Python<'_>,
+        size_bytes: usize,
+        work: impl FnOnce() -> pega_core::Result<T> + Send,
+    ) -> PyResult<T> {
+        if size_bytes >= DETACH_BYTES || self.engine.is_remote() { py.detach(work) } else { work() }.map_err(to_python)
+    }
 }
 
 /// Options from a time to live in seconds.
@@ -42,23 +64,23 @@ impl PegaEngine {
             ..defaults
         };
         let engine = py.detach(|| pega_core::PegaEngine::open(options)).map_err(to_python)?;
-        Ok(Self { engine })
+        Ok(Self::of(Handle::Here(engine)))
     }
 
     #[pyo3(signature = (key, value, /, *, ttl_s = None))]
     fn put(&self, py: Python<'_>, key: Key<'_>, value: Source<'_>, ttl_s: Option<f64>) -> PyResult<()> {
         let (key, value) = (key.bytes()?, value.bytes());
         let options = put_options(ttl_s)?;
-        detached(py, value.len(), || self.engine.put_with(key, value, options))
+        self.detached(py, value.len(), || self.engine.put_with(key, value, options))
     }
 
     #[pyo3(signature = (key, /))]
     fn get<'py>(&self, py: Python<'py>, key: Key<'_>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let key = key.bytes()?;
-        let Some(value) = self.engine.find(key).map_err(to_python)? else { return Ok(None) };
+        let Some(value) = self.detached(py, 0, || self.engine.find(key))? else { return Ok(None) };
         let (object, target) = fresh_bytes(py, value.len())?;
         // SAFETY: fresh memory of the value's length that nobody else knows yet.
-        detached(py, value.len(), move || unsafe { value.copy_to(target.get()) })?;
+        self.detached(py, value.len(), move || unsafe { value.copy_to(target.get()) })?;
         Ok(Some(object))
     }
 
@@ -67,7 +89,7 @@ impl PegaEngine {
         let bytes = key.bytes()?;
         let size = buffer.len();
         let target = buffer.bytes_mut();
-        match detached(py, size, || self.engine.get_into(bytes, target))? {
+        match self.detached(py, size, || self.engine.get_into(bytes, target))? {
             Some(len) => Ok(len),
             None => Err(PyKeyError::new_err(key.into_object())),
         }
@@ -76,15 +98,15 @@ impl PegaEngine {
     #[pyo3(signature = (key, /))]
     fn get_view<'py>(&self, py: Python<'py>, key: Key<'_>) -> PyResult<Option<Bound<'py, PyMemoryView>>> {
         let key = key.bytes()?;
-        let Some(value) = self.engine.find(key).map_err(to_python)? else { return Ok(None) };
-        let view = detached(py, value.len(), || value.into_view())?;
+        // Whether the value is large is not known before; the GIL is let go for its checksum in any case.
+        let Some(view) = py.detach(|| self.engine.get_view(key)).map_err(to_python)? else { return Ok(None) };
         ValueView::memoryview(py, view).map(Some)
     }
 
     #[pyo3(signature = (key, /))]
     fn remove(&self, py: Python<'_>, key: Key<'_>) -> PyResult<bool> {
         let key = key.bytes()?;
-        detached(py, 0, || self.engine.remove(key))
+        self.detached(py, 0, || self.engine.remove(key))
     }
 
     #[pyo3(signature = (items, /, *, ttl_s = None))]
@@ -93,7 +115,7 @@ impl PegaEngine {
         let items = pairs(items)?;
         let items = items.iter().map(|(key, value)| Ok((key.bytes()?, value.bytes()))).collect::<PyResult<Vec<_>>>()?;
         let size = items.iter().map(|(_, value)| value.len()).sum();
-        detached(py, size, || items.iter().try_for_each(|(key, value)| self.engine.put_with(key, value, options)))
+        self.detached(py, size, || self.engine.put_many(&items, options))
     }
 
     #[pyo3(signature = (keys, /))]
@@ -105,7 +127,8 @@ impl PegaEngine {
     fn remove_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<usize> {
         let keys = keys.try_iter()?.map(|key| key?.extract()).collect::<PyResult<Vec<Key<'_>>>>()?;
         let keys = keys.iter().map(Key::bytes).collect::<PyResult<Vec<_>>>()?;
-        detached(py, 0, || keys.iter().try_fold(0, |count, key| Ok(count + usize::from(self.engine.remove(key)?))))
+        let removed = self.detached(py, 0, || self.engine.remove_many(&keys))?;
+        Ok(removed.into_iter().filter(|was_there| *was_there).count())
     }
 
     #[pyo3(signature = (prefix = None, /))]
@@ -117,7 +140,7 @@ impl PegaEngine {
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let figures = PyDict::new(py);
-        for (name, figure) in self.engine.stats().figures() {
+        for (name, figure) in self.detached(py, 0, || self.engine.figures())? {
             figures.set_item(name, figure)?;
         }
         Ok(figures)
@@ -132,23 +155,14 @@ impl PegaEngine {
         self.engine.is_closed()
     }
 
-    fn __contains__(&self, key: Key<'_>) -> PyResult<bool> {
-        self.engine.contains(key.bytes()?).map_err(to_python)
+    fn __contains__(&self, py: Python<'_>, key: Key<'_>) -> PyResult<bool> {
+        let key = key.bytes()?;
+        self.detached(py, 0, || self.engine.contains(key))
     }
 
-    fn __len__(&self) -> usize {
-        self.engine.len()
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.detached(py, 0, || self.engine.count())? as usize)
     }
-}
-
-/// Runs `work`, without the GIL if it copies enough for that to be worth it.
-#[inline]
-fn detached<T: Send>(
-    py: Python<'_>,
-    size_bytes: usize,
-    work: impl FnOnce() -> pega_core::Result<T> + Send,
-) -> PyResult<T> {
-    if size_bytes >= DETACH_BYTES { py.detach(work) } else { work() }.map_err(to_python)
 }
 
 /// The pairs of a mapping, or of anything that iterates over pairs.

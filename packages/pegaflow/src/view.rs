@@ -9,10 +9,10 @@ use pyo3::types::PyMemoryView;
 
 /// What a `memoryview` of `get_view` keeps alive.
 #[pyclass(frozen, module = "pegaflow._native")]
-pub(crate) struct ValueView(pega_core::View);
+pub(crate) struct ValueView(pega_core::FoundView);
 
 impl ValueView {
-    pub(crate) fn memoryview(py: Python<'_>, view: pega_core::View) -> PyResult<Bound<'_, PyMemoryView>> {
+    pub(crate) fn memoryview(py: Python<'_>, view: pega_core::FoundView) -> PyResult<Bound<'_, PyMemoryView>> {
         PyMemoryView::from(Bound::new(py, Self(view))?.as_any())
     }
 }

@@ -35,7 +35,7 @@ pub fn reply(bytes: &[u8]) -> bool {
                 | decode::<Leased>(payload).is_ok()
                 | decode::<Vec<Changed>>(payload).is_ok()
                 | decode::<Vec<Option<Numbered>>>(payload).is_ok()
-                | decode::<Vec<(String, f64)>>(payload).is_ok()
+                | decode::<Vec<(String, u64)>>(payload).is_ok()
         }
         _ => false,
     }

@@ -101,16 +101,6 @@ impl Payload for u64 {
     }
 }
 
-impl Payload for f64 {
-    fn write(&self, writer: &mut Writer) {
-        writer.u64(self.to_bits());
-    }
-
-    fn read(reader: &mut Reader<'_>) -> Result<Self> {
-        Ok(Self::from_bits(reader.u64()?))
-    }
-}
-
 impl Payload for Vec<u8> {
     fn write(&self, writer: &mut Writer) {
         writer.bytes(self);
@@ -170,7 +160,7 @@ impl Item for Vec<u8> {
 impl Item for (String, String) {
     const MIN_BYTES: usize = 8;
 }
-impl Item for (String, f64) {
+impl Item for (String, u64) {
     const MIN_BYTES: usize = 12;
 }
 impl Item for Numbered {

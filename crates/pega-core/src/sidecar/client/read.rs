@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::view::View;
 use super::{Client, MAX_BATCH, MAX_BATCH_BYTES};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::sidecar::codec::broken;
 use crate::sidecar::reply::Numbered;
@@ -195,6 +195,23 @@ impl Client {
         Ok(Some(copy))
     }
 
+    /// Copies the value of `key` to the start of `buffer` and gives its length.
+    ///
+    /// # Errors
+    /// Those of [`Self::read_with`]; `InvalidArgument` if the buffer is shorter than the value.
+    pub fn get_into(&self, key: &[u8], buffer: &mut [u8]) -> Result<Option<usize>> {
+        let buffer_bytes = buffer.len();
+        let target = NonNull::from(buffer).cast();
+        // SAFETY: the buffer is given only for values that it has room for.
+        match unsafe { self.read_with(key, |size_bytes| (size_bytes <= buffer_bytes).then_some(target)) }? {
+            Read::Missing => Ok(None),
+            Read::Copied(size_bytes) => Ok(Some(size_bytes)),
+            Read::TooSmall(size_bytes) => Err(Error::invalid("the buffer is shorter than the value")
+                .with("buffer_bytes", buffer_bytes)
+                .with("value_bytes", size_bytes)),
+        }
+    }
+
     /// Removes keys; gives for each whether it was there.
     ///
     /// # Errors
@@ -242,7 +259,7 @@ impl Client {
     ///
     /// # Errors
     /// `Disconnected`, `Closed`.
-    pub fn figures(&self) -> Result<Vec<(String, f64)>> {
+    pub fn figures(&self) -> Result<Vec<(String, u64)>> {
         self.with(|lane| lane.ask(&Request::Stats))
     }
 

@@ -5,10 +5,12 @@ use std::time::Duration;
 use super::lane::Lane;
 use super::window::Window;
 use super::{Client, MAX_BATCH, MAX_BATCH_BYTES};
+use crate::engine::PutOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
 use crate::sidecar::reply::{Committed, Numbered};
 use crate::sidecar::request::{Change, Request, Written};
+use crate::store::now_ms;
 
 /// The space that a lane keeps for small values.
 const STAGING_BYTES: u64 = 256 << 10;
@@ -63,6 +65,26 @@ impl Client {
     /// `InvalidKey`, `TooLarge`, `MemoryFull`, `DiskFull`, `Disconnected`, `Closed`.
     pub fn put(&self, key: &[u8], value: &[u8], ttl: Option<Duration>) -> Result<()> {
         self.write(&[Write::Put(Put { key, value, ttl })]).map(drop)
+    }
+
+    /// As [`Self::put`], with options.
+    ///
+    /// # Errors
+    /// Those of [`Self::put`]; `InvalidArgument` for a time to live of zero.
+    pub fn put_with(&self, key: &[u8], value: &[u8], options: PutOptions) -> Result<()> {
+        options.expires_at_ms(now_ms)?;
+        self.put(key, value, options.ttl)
+    }
+
+    /// Stores values in order, each by itself.
+    ///
+    /// # Errors
+    /// Those of [`Self::put_with`]; the values before the failing round are stored.
+    pub fn put_many(&self, items: &[(&[u8], &[u8])], options: PutOptions) -> Result<()> {
+        options.expires_at_ms(now_ms)?;
+        let puts: Vec<_> =
+            items.iter().map(|&(key, value)| Write::Put(Put { key, value, ttl: options.ttl })).collect();
+        self.write(&puts).map(drop)
     }
 
     /// Applies changes in order, each by itself; gives for each whether its key was there before.

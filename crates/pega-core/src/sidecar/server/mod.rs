@@ -104,7 +104,7 @@ impl Server {
 
     /// The figures of the engine and of the server, by name, in a fixed order.
     #[must_use]
-    pub fn figures(&self) -> Vec<(String, f64)> {
+    pub fn figures(&self) -> Vec<(String, u64)> {
         figures::read(&self.hub)
     }
 }
