@@ -6,6 +6,7 @@ import lzma
 from pathlib import Path
 
 import pytest
+
 from pegaflow.__main__ import main
 
 TRACE = Path(__file__).parents[3] / "benchmarks" / "data" / "conversation_trace.jsonl.xz"
