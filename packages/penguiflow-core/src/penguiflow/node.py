@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
+from penguiflow._annotations import takes_payload
 from penguiflow.errors import FlowDefinitionError, NodeSignatureError, invalid_bound
 
 if TYPE_CHECKING:
@@ -89,6 +90,10 @@ class Adjacency:
 class Node:
     """One step of a flow: `async def func(message, ctx)` under a name that is unique in its flow.
 
+    A function that annotates its message as anything but a `Message`, for example as a model, is handed the payload
+    of a `Message`, and what it returns or emits goes on in that `Message`; `ctx.headers` and `ctx.meta` show the
+    rest. Any other function gets what was sent, and what it returns is sent as it is.
+
     A node belongs to no flow and keeps no state between messages; several flows may share it.
 
     Raises:
@@ -113,6 +118,8 @@ class Node:
         self.func = func
         self.policy = policy or NodePolicy()
         self.allow_cycle = allow_cycle
+        self.takes_payload = takes_payload(func)
+        """Whether a `Message` is unwrapped for the function, and wrapped around what it returns."""
         self.playbooks = tuple(playbooks)
         """The flows it hands to `ctx.call_playbook`: for diagrams, nothing checks them."""
         self.kind = "subflow" if self.playbooks else "node"

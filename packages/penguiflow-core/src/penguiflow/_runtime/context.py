@@ -187,12 +187,13 @@ class Context:
             if taken is None:
                 return None
         run.pending -= 1
-        if station.check_in is None:
-            return taken._value
-        try:
-            return station.check_in(taken._value)
-        except ValidationError as error:
-            raise validation_failed(run.trace_id, station.name, "in", error) from error
+        value = taken._value
+        if station.check_in is not None:
+            try:
+                value = station.check_in(value)
+            except ValidationError as error:
+                raise validation_failed(run.trace_id, station.name, "in", error) from error
+        return value.payload if station.unwraps and isinstance(value, Message) else value
 
     async def call_playbook(self, playbook: Playbook, parent_msg: Payload, timeout: float | None = None) -> Payload:  # noqa: ASYNC109
         """Run another flow on a message and return its only value, None if it gives none.

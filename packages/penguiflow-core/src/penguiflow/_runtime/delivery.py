@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from penguiflow._runtime.run import Run
     from penguiflow.node import Node
 
-__all__ = ["find_edges", "send", "wait_for_room"]
+__all__ = ["find_edges", "rewrap", "send", "wait_for_room"]
 
 # Turns of a loop after which the origin of its messages is folded into one id.
 _COLLAPSE_EVERY = 8
@@ -35,6 +35,9 @@ def send(ctx: Context, value: Payload, to: Sequence[Edge] | None, *, wait: bool 
     if run.done:
         raise run.ended_error(station.name)
     kind = KINDS.get(type(value)) or kind_of(value)
+    if station.unwraps and kind is not MESSAGE and kind is not CHUNK:
+        value = rewrap(ctx, value)
+        kind = kind_of(value)
     if kind is not PLAIN:
         if kind is MESSAGE:
             value = _adopt(ctx, value)
@@ -58,6 +61,14 @@ def send(ctx: Context, value: Payload, to: Sequence[Edge] | None, *, wait: bool 
         # type(ctx) is Context, which imports this module.
         return _send_along(edges[0], type(ctx)(run, edges[0].station, value, ctx._hop, origin))
     return _fan_out(ctx, value, kind, edges, origin)
+
+
+def rewrap(ctx: Context, value: Payload) -> Payload:
+    """Put what a node gave for the payload of a `Message` back into that message."""
+    incoming = ctx._value
+    if not ctx._station.unwraps or kind_of(incoming) is not MESSAGE or kind_of(value) in (MESSAGE, CHUNK):
+        return value
+    return incoming.model_copy(update={"payload": value})
 
 
 def _fan_out(ctx: Context, value: Payload, kind: Kind, edges: Sequence[Edge], origin: Origin) -> list[Blocked] | None:

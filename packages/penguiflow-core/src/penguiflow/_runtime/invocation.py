@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from penguiflow._runtime.blocking import Blocked
 from penguiflow._runtime.context import Context
-from penguiflow._runtime.delivery import send, wait_for_room
-from penguiflow._runtime.kinds import KINDS, PLAIN
+from penguiflow._runtime.delivery import rewrap, send, wait_for_room
+from penguiflow._runtime.kinds import KINDS, MESSAGE, PLAIN
 from penguiflow._runtime.station import Station
 from penguiflow._runtime.timers import Timer
 from penguiflow._runtime.validation import validation_failed
@@ -166,6 +166,9 @@ def begin(ctx: Context) -> Invocation | None:
         except ValidationError as error:
             _give_up(station, ctx, validation_failed(run.trace_id, station.name, "in", error))
             return None
+    wrapped = station.unwraps and KINDS.get(type(value)) is MESSAGE
+    if wrapped:
+        value = value.payload
     events = station.runtime.events
     if events is not None:
         ctx._started = events.node_started(station, run, ctx._attempt)
@@ -177,7 +180,7 @@ def begin(ctx: Context) -> Invocation | None:
         value = stop.value
         # What most calls come to, without the four calls it would take in general: a plain value for one successor.
         target = station.only_target
-        if target is None or events is not None or run.done or KINDS.get(type(value)) is not PLAIN:
+        if target is None or wrapped or events is not None or run.done or KINDS.get(type(value)) is not PLAIN:
             return _returned(station, ctx, value, context)
         sent = Context(run, target, value, ctx._hop, (ctx._origin, station.name, ctx._sent))
         if not target.offer(sent):
@@ -197,6 +200,7 @@ def _returned(station: Station, ctx: Context, value: Payload, context: contextva
         station.end(run)
         return None
     if value is not None and station.check_out is not None:
+        value = rewrap(ctx, value)
         try:
             value = station.check_out(value)
         except ValidationError as error:

@@ -80,6 +80,7 @@ class Station(BlockingQueue):
         "queued",
         "ready",
         "runtime",
+        "unwraps",
         "workers",
     )
 
@@ -91,6 +92,7 @@ class Station(BlockingQueue):
         self.name = node.name
         self.func = node.func
         self.policy = node.policy
+        self.unwraps = node.takes_payload
         self.index = index
         self.maxsize = maxsize
         self.ordered = node.policy.ordered
@@ -254,6 +256,9 @@ class Station(BlockingQueue):
             if waiting:
                 run.lanes[self] = waiting
                 self._make_ready(waiting.popleft())
+            elif self.blocked:
+                # The run has nothing here any more, so its next message may enter even a full inbox.
+                self.admit()
         if self.ready:
             self.free_slot()
         else:
