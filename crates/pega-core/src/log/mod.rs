@@ -25,6 +25,8 @@ mod digest;
 mod file;
 mod flush;
 mod footer;
+#[doc(hidden)]
+pub mod fuzz;
 mod handle;
 mod header;
 mod history;

@@ -34,6 +34,9 @@ impl FoundRecord<'_> {
     /// Unpacks the value into `value`, which has its size, and verifies it in the same pass.
     pub(super) fn unpack(&self, value: &mut [u8]) -> Result<()> {
         let checksum = match self.header.codec {
+            None if value.len() != self.stored.len() => {
+                return Err(Error::new(ErrorKind::Corrupt, "a record contradicts itself about the size of its value"));
+            }
             None => checksum::copy(value, self.stored),
             Some(codec) => {
                 codec.unpack(self.stored, value)?;

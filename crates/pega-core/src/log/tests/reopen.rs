@@ -2,6 +2,7 @@
 
 use super::table::{Table, copy_of, noise};
 use crate::error::ErrorKind;
+use crate::key::MAX_STORED_KEY_BYTES;
 use crate::log::codec::Codec;
 use crate::log::{Durability, FileIo, LogOptions};
 
@@ -148,8 +149,8 @@ fn hostile_keys_and_values_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let table = Table::open(dir.path(), LogOptions::new(1 << 20)).unwrap();
     assert_eq!(table.put(b"", b"1").unwrap_err().kind(), ErrorKind::InvalidKey);
-    assert_eq!(table.put(&[7; 4097], b"1").unwrap_err().kind(), ErrorKind::InvalidKey);
+    assert_eq!(table.put(&[7; MAX_STORED_KEY_BYTES + 1], b"1").unwrap_err().kind(), ErrorKind::InvalidKey);
     assert_eq!(table.put(b"a", &vec![0; 1 << 20]).unwrap_err().kind(), ErrorKind::TooLarge);
-    table.put(&[7; 4096], b"1").unwrap();
-    assert_eq!(table.get(&[7; 4096]).unwrap(), Some(b"1".to_vec()));
+    table.put(&[7; MAX_STORED_KEY_BYTES], b"1").unwrap();
+    assert_eq!(table.get(&[7; MAX_STORED_KEY_BYTES]).unwrap(), Some(b"1".to_vec()));
 }
