@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.flow import _memory, _report
+from benchmarks.flow import _memory, _peers, _report
 from benchmarks.flow._cases import QUICK, Counts, every_case
 from benchmarks.flow._rounds import interleave
 
@@ -20,6 +21,11 @@ def _arguments() -> argparse.Namespace:
         "--quick", action="store_true", help="a short run that shows it works; its figures mean nothing"
     )
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/flow.json"), help="default: %(default)s")
+    parser.add_argument("--peers", action="store_true", help="measure other runtimes too; installs them with uv")
+    parser.add_argument(
+        "--peer-environments", type=Path, default=Path(".nox/peers"), metavar="DIR", help="default: %(default)s"
+    )
+    parser.add_argument("--page", type=Path, help="a Markdown page to put the tables into, between its markers")
     return parser.parse_args()
 
 
@@ -29,19 +35,26 @@ def main() -> int:
     rounds = 2 if arguments.quick else arguments.rounds
     counts = QUICK if arguments.quick else Counts()
     cases = [case for case in every_case(counts) if case.part in arguments.only]
-    interleave(cases, rounds=rounds, note=_note)
+    versions = {}
+    with ExitStack() as stack:
+        for peer in stack.enter_context(_peers.running(arguments.peer_environments)) if arguments.peers else ():
+            versions[peer.name] = peer.version
+            cases += _peers.cases(peer, [case for case in cases if not case.floors], quick=arguments.quick)
+        interleave(cases, rounds=rounds, note=_note)
     _note("memory")
     report = {
         "machine": _report.machine(),
         "rounds": rounds,
         "quick": arguments.quick,
+        "peers": versions,
         "cases": _report.rows(cases),
         "memory": _memory.measure(counts.traces) if "d" in arguments.only else [],
     }
-    for part in (_report.table(report), _report.memory_table(report)):
-        print("\n".join(part), end="\n\n")
+    print(_report.page(report))
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if arguments.page is not None:
+        _report.put_into(arguments.page, report)
     return 0
 
 

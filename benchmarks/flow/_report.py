@@ -12,6 +12,9 @@ from typing import Any
 
 from benchmarks.flow._rounds import Case
 
+BEGIN = "<!-- measured by benchmarks.flow -->"
+END = "<!-- end of what was measured -->"
+
 
 def rows(cases: Sequence[Case]) -> list[dict[str, Any]]:
     """Return a JSON-ready object for each case."""
@@ -47,11 +50,41 @@ def machine() -> dict[str, Any]:
     }
 
 
-def table(report: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines of a Markdown table."""
+def page(report: dict[str, Any]) -> str:
+    """Return the tables as Markdown, with where and how they were measured."""
+    where = report["machine"]
+    peers = "".join(f", {name} {number}" for name, number in report["peers"].items())
+    return "\n".join(
+        [
+            f"{where['measured'][:10]}: {where['cpus']} CPUs of {where['processor'] or 'unknown processor'}, "
+            f"Python {where['python']}, pydantic {where['pydantic']}{peers}; medians of {report['rounds']} rounds.",
+            "",
+            *_case_table(report["cases"]),
+            "",
+            *_memory_table(report["memory"]),
+        ]
+    ).rstrip()
+
+
+def put_into(path: Path, report: dict[str, Any]) -> None:
+    """Replace what stands between the two markers of a page by the tables.
+
+    Raises:
+        ValueError: the page lacks the markers.
+    """
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{path} lacks the markers {BEGIN} and {END}; put them where the tables belong")
+    path.write_text(f"{before}{begin}\n\n{page(report)}\n\n{end}{after}", encoding="utf-8")
+
+
+def _case_table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield "| task | payloads | contender | µs a message | times the floor | at most |"
     yield "|---|---|---|--:|--:|---|"
-    for row in report["cases"]:
+    order = {(row["task"], row["payloads"]): index for index, row in reversed(list(enumerate(rows)))}
+    for row in sorted(rows, key=lambda row: order[row["task"], row["payloads"]]):
         ratios = " / ".join(f"{ratio['ratio']:.2f}" for ratio in row["ratios"])
         target = _against(row["ratios"][-1]["ratio"], row["at_most"]) if row["ratios"] else ""
         yield (
@@ -60,11 +93,12 @@ def table(report: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def memory_table(report: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines of a Markdown table of what memory was taken."""
+def _memory_table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    if not rows:
+        return
     yield "| contender | traces | peak MB | at most | left MB | at most | resident peak MB |"
     yield "|---|--:|--:|---|--:|---|--:|"
-    for row in report["memory"]:
+    for row in rows:
         peak_limit = _against(row["peak_mb"], row["peak_mb_at_most"])
         left_limit = _against(row["left_mb"], row["left_mb_at_most"])
         resident = "" if row["resident_peak_mb"] is None else f"{row['resident_peak_mb']:.2f}"
