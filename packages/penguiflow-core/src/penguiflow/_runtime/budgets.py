@@ -51,18 +51,18 @@ def _spent(run: Run, memory: WM) -> str | None:
 def inherit_budgets(child: Run, parent: Run, caller: Payload, passed: Payload) -> None:
     """Hold a subflow to what is left of its caller's budgets.
 
-    `caller` is what the calling node was given, `passed` what it hands to the subflow. A `WM` that is handed on
-    carries its own counts; any other payload starts from what the caller has left.
+    `caller` is what the calling node was given, `passed` what it hands to the subflow. Tokens that a `WM` in `passed`
+    has counted already are the caller's.
     """
-    if isinstance(_bare(passed), WM):
-        child.hops_left, child.tokens_left = parent.hops_left, parent.tokens_left
-        return
     memory = _bare(caller)
-    if not isinstance(memory, WM):
-        child.hops_left, child.tokens_left = parent.hops_left, parent.tokens_left
-        return
-    child.hops_left = _least(parent.hops_left, _left(memory.budget_hops, memory.hops))
-    child.tokens_left = _least(parent.tokens_left, _left(memory.budget_tokens, memory.tokens_used))
+    hops_left, tokens_left = parent.hops_left, parent.tokens_left
+    if isinstance(memory, WM):
+        hops_left = _least(hops_left, _left(memory.budget_hops, memory.hops))
+        tokens_left = _least(tokens_left, _left(memory.budget_tokens, memory.tokens_used))
+    started = _bare(passed)
+    counted = started.tokens_used if isinstance(started, WM) else 0
+    child.hops_left = hops_left
+    child.tokens_left = None if tokens_left is None else tokens_left + counted
 
 
 def _bare(value: Payload) -> Payload:

@@ -208,7 +208,8 @@ class Run:
         for station in self.lanes:
             station.purge(self)
         self.lanes.clear()
-        if self.running is not None:
+        if self.running:
+            self.runtime.unwinding[self] = self.runtime.loop.create_future()
             for invocation in tuple(self.running):
                 invocation.interrupt()
 

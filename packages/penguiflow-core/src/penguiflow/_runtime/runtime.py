@@ -63,7 +63,8 @@ class Runtime:
         self.accepting = True
         self.empty: asyncio.Event | None = None
         """Set when the last active trace has ended, where someone waits for that."""
-        self._unwinding: dict[Run, asyncio.Future[None]] = {}
+        self.unwinding: dict[Run, asyncio.Future[None]] = {}
+        """Runs that have ended while nodes of theirs still stop; resolved when the last one has."""
         self.stations = self._build(graph, registry)
         self.entries = [self.stations[name] for name in graph.entries]
 
@@ -140,18 +141,19 @@ class Runtime:
         if self.events is not None:
             self.events.post("cancel_begin", run)
         run.fail(TraceCancelled(run.trace_id))
-        if run.running:
-            self._unwinding[run] = self.loop.create_future()
-            return self._unwinding[run]
-        self._cancel_ended(run)
-        return None
+        unwound = self.unwinding.get(run)
+        if unwound is None:
+            self._cancel_ended(run)
+        return unwound
 
     def note_unwound(self, run: Run) -> None:
         """Called when an invocation of an ended run has stopped."""
-        if not run.running and run in self._unwinding:
-            unwound = self._unwinding.pop(run)
-            if not unwound.done():
-                unwound.set_result(None)
+        if run.running or run not in self.unwinding:
+            return
+        unwound = self.unwinding.pop(run)
+        if not unwound.done():
+            unwound.set_result(None)
+        if isinstance(run.error, TraceCancelled):
             self._cancel_ended(run)
 
     def _cancel_ended(self, run: Run) -> None:
@@ -196,7 +198,7 @@ class Runtime:
     async def _close(self) -> None:
         self.rookery.close(FlowStopped())
         # Nodes first: they were interrupted and get their grace before their tasks are cancelled again.
-        unwinding = [future for future in self._unwinding.values() if not future.done()]
+        unwinding = [future for future in self.unwinding.values() if not future.done()]
         if unwinding:
             await asyncio.wait(unwinding, timeout=GRACE_S)
         await self.workers.stop(GRACE_S)

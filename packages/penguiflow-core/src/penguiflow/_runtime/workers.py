@@ -91,6 +91,8 @@ class Workers:
                 self.hot = False
                 if len(self._idle) >= _KEEP_IDLE:
                     return
+                # An idle worker must not keep the last message alive.
+                ctx = invocation = None
                 sleeper = self._loop.create_future()
                 self._idle.append(sleeper)
                 await sleeper
