@@ -19,7 +19,17 @@ def public_modules(source: Path) -> Iterator[str]:
             yield ".".join(parts)
 
 
+def page(module: str, others: list[str]) -> str:
+    """Return the page of a module; that of a package names its public modules, which describe what it exports."""
+    below = [other for other in others if other.startswith(f"{module}.")]
+    if not below:
+        return f"# `{module}`\n\n::: {module}\n"
+    contents = "".join(f"- [`{other}`]({other}.md)\n" for other in below)
+    return f"# `{module}`\n\n::: {module}\n    options:\n      members: false\n\n## Modules\n\n{contents}"
+
+
 for directory in sorted([*Path("packages").glob("*/src"), *Path("packages").glob("*/python")]):
-    for module in public_modules(directory):
-        with mkdocs_gen_files.open(f"reference/{module}.md", "w") as page:
-            page.write(f"# `{module}`\n\n::: {module}\n")
+    found = list(public_modules(directory))
+    for name in found:
+        with mkdocs_gen_files.open(f"reference/{name}.md", "w") as file:
+            file.write(page(name, found))
