@@ -221,7 +221,7 @@ fn what_a_client_reserved_and_pinned_is_free_when_it_closes() {
 
 #[test]
 fn a_server_that_stops_answers_no_more_and_removes_its_socket() {
-    let mut sidecar = sidecar(MIB);
+    let sidecar = sidecar(MIB);
     let client = sidecar.client();
     client.put(b"key", b"value", None).unwrap();
     sidecar.server.stop();
@@ -233,7 +233,7 @@ fn a_server_that_stops_answers_no_more_and_removes_its_socket() {
 
 #[test]
 fn a_server_without_clients_ends_by_itself() {
-    let mut sidecar = serve(MIB, |options| options.idle_exit = Some(Duration::from_millis(50)));
+    let sidecar = serve(MIB, |options| options.idle_exit = Some(Duration::from_millis(50)));
     let client = sidecar.client();
     client.put(b"key", b"value", None).unwrap();
     client.close();

@@ -10,6 +10,7 @@ mod frame;
 pub mod fuzz;
 mod link;
 mod place;
+mod prometheus;
 mod reply;
 mod request;
 mod server;
@@ -17,5 +18,6 @@ mod socket;
 
 pub use client::{Client, Put, Read, Value, View, Write};
 pub use place::Place;
+pub use prometheus::prometheus_text;
 pub use server::{ServeOptions, Server};
 pub use socket::FileLock;

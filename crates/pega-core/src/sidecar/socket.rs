@@ -97,18 +97,24 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Listens at `path`. What a server that died left there is replaced; a running one is not.
-    pub(super) fn bind(path: &Path) -> Result<Self> {
+    /// Takes the path, so that no other server can.
+    pub(super) fn claim(path: &Path) -> Result<Self> {
         let lock = FileLock::try_take(&beside(path, ".lock"))?;
-        let failed = |error| Error::io("cannot listen on a socket", error).with("path", path.display());
+        Ok(Self { listener: None, path: path.to_owned(), _lock: lock })
+    }
+
+    /// Listens. What a server that died left at the path is replaced.
+    pub(super) fn listen(&mut self) -> Result<()> {
+        let failed = |error| Error::io("cannot listen on a socket", error).with("path", self.path.display());
         // The file gets its name only once its mode is set: nobody can connect in between.
-        let unnamed = beside(path, ".new");
+        let unnamed = beside(&self.path, ".new");
         drop(std::fs::remove_file(&unnamed));
         let listener = UnixListener::bind(&unnamed).map_err(failed)?;
         std::fs::set_permissions(&unnamed, Permissions::from_mode(0o600)).map_err(failed)?;
-        std::fs::rename(&unnamed, path).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
-        Ok(Self { listener: Some(listener), path: path.to_owned(), _lock: lock })
+        std::fs::rename(&unnamed, &self.path).map_err(failed)?;
+        self.listener = Some(listener);
+        Ok(())
     }
 
     /// The listening socket, until [`Self::close`].
@@ -135,12 +141,18 @@ mod tests {
     use super::*;
     use std::os::unix::net::UnixStream;
 
+    fn listening(path: &Path) -> Socket {
+        let mut socket = Socket::claim(path).unwrap();
+        socket.listen().unwrap();
+        socket
+    }
+
     #[test]
     fn a_second_server_on_a_path_is_told_who_holds_it() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
-        let _first = Socket::bind(&path).unwrap();
-        let error = Socket::bind(&path).unwrap_err();
+        let _first = listening(&path);
+        let error = Socket::claim(&path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Locked);
         assert_eq!(error.get("holder_pid"), Some(std::process::id().to_string().as_str()));
         UnixStream::connect(&path).unwrap();
@@ -150,7 +162,7 @@ mod tests {
     fn the_socket_is_for_its_user_alone_and_goes_with_the_server() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
-        let socket = Socket::bind(&path).unwrap();
+        let socket = listening(&path);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         drop(socket);
         assert!(!path.exists());
@@ -161,7 +173,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         drop(UnixListener::bind(&path).unwrap());
-        let _socket = Socket::bind(&path).unwrap();
+        let _socket = listening(&path);
         UnixStream::connect(&path).unwrap();
     }
 }

@@ -82,8 +82,7 @@ impl Client {
     /// Those of [`Self::put_with`]; the values before the failing round are stored.
     pub fn put_many(&self, items: &[(&[u8], &[u8])], options: PutOptions) -> Result<()> {
         options.expires_at_ms(now_ms)?;
-        let puts: Vec<_> =
-            items.iter().map(|&(key, value)| Write::Put(Put { key, value, ttl: options.ttl })).collect();
+        let puts: Vec<_> = items.iter().map(|&(key, value)| Write::Put(Put { key, value, ttl: options.ttl })).collect();
         self.write(&puts).map(drop)
     }
 

@@ -200,7 +200,7 @@ impl Hub {
 
     /// Waits until what is acknowledged is on disk.
     pub(super) fn flush(&self) -> Result<()> {
-        self.engine.store().check_open()
+        self.engine.store().flush()
     }
 
     /// Keeps room from being used again until the server has ended.

@@ -20,9 +20,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use self::hub::Hub;
 use super::socket::Socket;
-use crate::engine::PegaEngine;
+use crate::arena::Sharing;
+use crate::engine::{Options, PegaEngine};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How a server is run.
@@ -57,26 +60,40 @@ impl ServeOptions {
 /// A running server. Dropping it ends it like [`Self::stop`], without waiting.
 pub struct Server {
     hub: Arc<Hub>,
-    accepting: Option<JoinHandle<Result<()>>>,
+    accepting: Mutex<Option<JoinHandle<Result<()>>>>,
 }
 
 impl Server {
+    /// Opens an engine whose arena is shared and listens for its clients. The socket is taken first, so that two
+    /// servers that are started at once meet there and not at the engine's directory.
+    ///
+    /// # Errors
+    /// `Locked` if another server holds the socket or another engine the directory; those of [`PegaEngine::open`].
+    pub fn open(engine: Options, options: ServeOptions) -> Result<Self> {
+        let socket = Socket::claim(&options.socket)?;
+        Self::begin(PegaEngine::open(Options { sharing: Sharing::Shared, ..engine })?, options, socket)
+    }
+
     /// Listens for clients of `engine`, whose arena must be shared.
     ///
     /// # Errors
     /// `Locked` if another server holds the socket, `InvalidArgument` if the arena is private, `Io`.
     pub fn start(engine: PegaEngine, options: ServeOptions) -> Result<Self> {
-        let path = options.socket.clone();
+        let socket = Socket::claim(&options.socket)?;
+        Self::begin(engine, options, socket)
+    }
+
+    fn begin(engine: PegaEngine, options: ServeOptions, mut socket: Socket) -> Result<Self> {
         let (hub, woken) = Hub::new(engine, options)?;
         hub.arena_file()?;
-        let socket = Socket::bind(&path)?;
+        socket.listen()?;
         let hub = Arc::new(hub);
         let shared = Arc::clone(&hub);
         let accepting = std::thread::Builder::new()
             .name("pega-accept".to_owned())
             .spawn(move || accept::serve(&shared, socket, &woken))
             .map_err(|error| Error::io("cannot start the thread that accepts connections", error))?;
-        Ok(Self { hub, accepting: Some(accepting) })
+        Ok(Self { hub, accepting: Mutex::new(Some(accepting)) })
     }
 
     /// A descriptor to which a signal handler may write a byte other than zero, to the effect of [`Self::stop`].
@@ -91,12 +108,12 @@ impl Server {
         self.hub.stop();
     }
 
-    /// Waits until the server has ended, asked to or idle for too long.
+    /// Waits until the server has ended, asked to or idle for too long. A second call returns at once.
     ///
     /// # Errors
     /// What kept the engine from being flushed and closed.
-    pub fn wait(&mut self) -> Result<()> {
-        let Some(accepting) = self.accepting.take() else { return Ok(()) };
+    pub fn wait(&self) -> Result<()> {
+        let Some(accepting) = self.accepting.lock().take() else { return Ok(()) };
         accepting
             .join()
             .unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "the thread that accepts connections panicked")))

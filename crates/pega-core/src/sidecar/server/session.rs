@@ -135,7 +135,12 @@ impl Session {
         if atomic {
             store.commit(&mut prepared)?;
         } else {
-            prepared.chunks_mut(1).try_for_each(|one| store.commit(one))?;
+            // What is safe later is safe earlier: waiting for the last is waiting for all.
+            let mut receipt = None;
+            for one in prepared.chunks_mut(1) {
+                receipt = store.apply_batch(one)?;
+            }
+            store.settle(receipt)?;
         }
         Ok(prepared.iter().map(|change| change.existed).collect())
     }
