@@ -7,6 +7,8 @@ mod engine;
 mod error;
 mod key;
 mod replay;
+#[cfg(target_os = "linux")]
+mod sidecar;
 mod trace;
 mod view;
 
@@ -18,6 +20,9 @@ mod _native {
     use super::engine::PegaEngine;
     #[pymodule_export]
     use super::replay::{PyReplay, policy_names};
+    #[cfg(target_os = "linux")]
+    #[pymodule_export]
+    use super::sidecar::{SidecarServer, connect};
     #[pymodule_export]
     use super::trace::PyTrace;
     #[pymodule_export]

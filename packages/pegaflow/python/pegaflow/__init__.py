@@ -1,6 +1,7 @@
 """A key-value storage engine at memory speed, and the block cache of an LLM server."""
 
 from pegaflow import _errors
+from pegaflow._connect import SidecarStartError, connect
 from pegaflow._errors import (
     ClosedError,
     CorruptError,
@@ -41,12 +42,14 @@ __all__ = [
     "QuotaExceededError",
     "ReadOnlyError",
     "SettingsDifferError",
+    "SidecarStartError",
     "SnapshotNeeded",
     "StorageError",
     "TimedOutError",
     "TooLargeError",
     "UnsupportedFormatError",
     "__version__",
+    "connect",
 ]
 
 for _name in __all__:
