@@ -40,9 +40,8 @@ def types(session: nox.Session) -> None:
     for example in sorted(path.parent for path in Path("examples").glob("*/flow.py")):
         # A script finds its neighbours by their bare names, and each example has neighbours of its own.
         session.run("mypy", str(example), env={"MYPYPATH": str(example)})
-    promised = sorted(str(path) for path in Path("packages").glob("*/tests/**/assert_type*.py"))
-    if promised:
-        session.run("pyright", "--pythonpath", f"{session.bin}/python", *promised)
+    promised = [path for root in ("packages", "tests") for path in sorted(Path(root).rglob("assert_type*.py"))]
+    session.run("pyright", "--pythonpath", f"{session.bin}/python", *map(str, promised))
 
 
 @nox.session
