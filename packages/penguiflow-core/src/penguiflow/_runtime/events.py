@@ -105,7 +105,9 @@ class EventHub:
 
     def node_failed(self, station: Station, run: Run, ctx: Context, error: FlowError) -> None:
         """Post `node_error`."""
-        latency_ms = _ms_since(ctx._started) if ctx._started else None
+        # It may fail before it is called: its input did not fit.
+        started: float | None = getattr(ctx, "_started", None)
+        latency_ms = None if started is None else _ms_since(started)
         self.post(
             "node_error",
             run,
