@@ -16,7 +16,7 @@ from benchmarks.flow._rounds import interleave
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.flow", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="of which the median counts; default: %(default)s")
-    parser.add_argument("--only", metavar="PARTS", default="abcd", help="parts to measure; default: %(default)s")
+    parser.add_argument("--only", metavar="PARTS", default="abcdp", help="parts to measure; default: %(default)s")
     parser.add_argument(
         "--quick", action="store_true", help="a short run that shows it works; its figures mean nothing"
     )

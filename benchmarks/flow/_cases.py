@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.flow import _floor, _flows, _work
 from benchmarks.flow._floor import Pipeline
+from benchmarks.flow._parts import part_cases
 from benchmarks.flow._rounds import Case
 from benchmarks.flow._samples import (
     FlowDrive,
@@ -32,9 +33,10 @@ class Counts:
     fan_out: int = 1000
     io: int = 200
     traces: int = 10_000
+    operations: int = 5000
 
 
-QUICK = Counts(alone=20, in_flight=200, fan_out=50, io=50, traces=400)
+QUICK = Counts(alone=20, in_flight=200, fan_out=50, io=50, traces=400, operations=100)
 
 _bare = functools.partial(_flows.three_nodes, _work.add_one)
 _with_messages = functools.partial(_flows.three_nodes, _work.add_one_within)
@@ -67,6 +69,7 @@ def every_case(counts: Counts) -> list[Case]:
         *_fan_out(_WINDOW, counts.fan_out, 5.0),
         *_io(counts.io),
         *_many(counts.traces),
+        *part_cases(counts.operations),
     ]
 
 

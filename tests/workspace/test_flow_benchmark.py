@@ -32,7 +32,7 @@ def report(page: Path) -> dict[str, Any]:
 
 
 def test_every_part_is_measured_in_each_round(report: dict[str, Any]) -> None:
-    assert {case["part"] for case in report["cases"]} == set("abcd")
+    assert {case["part"] for case in report["cases"]} == set("abcdp")
     for case in report["cases"]:
         assert len(case["us_per_message_by_round"]) == report["rounds"]
         assert min(case["us_per_message_by_round"]) > 0
