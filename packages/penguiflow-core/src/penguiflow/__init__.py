@@ -1,5 +1,7 @@
 """Typed, asynchronous agent flows: streaming, cancellation, deadlines, back-pressure."""
 
+from penguiflow._exports import settle_exports as _settle_exports
+from penguiflow.bus import Delivery, InProcBus, MessageBus
 from penguiflow.core import Cancellation, Context, PenguiFlow, Playbook, Running, Trace, create
 from penguiflow.errors import (
     CycleError,
@@ -18,10 +20,15 @@ from penguiflow.errors import (
     ValidationFailed,
 )
 from penguiflow.metrics import FlowEvent
+from penguiflow.middlewares import NodeTiming, NodeTimings, log_flow_events
 from penguiflow.node import Adjacency, Node, NodePolicy
 from penguiflow.patterns import join_k, map_concurrent, predicate_router, union_router
 from penguiflow.policies import DictRoutingPolicy, RoutingPolicy, RoutingRequest
 from penguiflow.registry import ModelRegistry
+from penguiflow.remote import RemoteFailed, RemoteNode, RemoteTransport
+from penguiflow.sinks import ClientEvent, client_events, send_events, sse_events
+from penguiflow.state import InMemoryStateStore, RemoteBinding, StateStore, StoredEvent
+from penguiflow.testkit import assert_node_sequence, last_trace_id, run_one, simulate_error
 from penguiflow.types import (
     WM,
     FinalAnswer,
@@ -33,13 +40,16 @@ from penguiflow.types import (
     merge_meta,
     set_meta,
 )
+from penguiflow.viz import to_dot, to_mermaid
 
 __all__ = [
     "WM",
     "Adjacency",
     "Cancellation",
+    "ClientEvent",
     "Context",
     "CycleError",
+    "Delivery",
     "DictRoutingPolicy",
     "FinalAnswer",
     "FlowDefinitionError",
@@ -48,21 +58,32 @@ __all__ = [
     "FlowEvent",
     "FlowStopped",
     "Headers",
+    "InMemoryStateStore",
+    "InProcBus",
     "JoinIncomplete",
     "Message",
+    "MessageBus",
     "ModelRegistry",
     "MultipleResults",
     "Node",
     "NodePolicy",
     "NodeSignatureError",
+    "NodeTiming",
+    "NodeTimings",
     "NotRunning",
     "PenguiFlow",
     "PlanStep",
     "Playbook",
     "QueueFull",
+    "RemoteBinding",
+    "RemoteFailed",
+    "RemoteNode",
+    "RemoteTransport",
     "RoutingPolicy",
     "RoutingRequest",
     "Running",
+    "StateStore",
+    "StoredEvent",
     "StreamChunk",
     "Thought",
     "Trace",
@@ -70,11 +91,23 @@ __all__ = [
     "TraceCancelled",
     "UnknownTarget",
     "ValidationFailed",
+    "assert_node_sequence",
+    "client_events",
     "create",
     "join_k",
+    "last_trace_id",
+    "log_flow_events",
     "map_concurrent",
     "merge_meta",
     "predicate_router",
+    "run_one",
+    "send_events",
     "set_meta",
+    "simulate_error",
+    "sse_events",
+    "to_dot",
+    "to_mermaid",
     "union_router",
 ]
+
+_settle_exports(__name__, globals(), __all__)

@@ -12,7 +12,7 @@ from penguiflow.node import Node
 
 __all__ = ["to_dot", "to_mermaid"]
 
-SOURCE, SINK = "OpenSea", "Rookery"
+_SOURCE, _SINK = "OpenSea", "Rookery"
 
 _MERMAID_SHAPES = {
     "outside": ("([", "])"),
@@ -90,7 +90,7 @@ def _group(flow: PenguiFlow, prefix: str, name: str, caller: str | None, within:
     boxes = [_Box(ids[node.name], node.name, _kind(node)) for node in graph.nodes.values()]
     arrows = [_Arrow(ids[s], ids[t], (s, t) in graph.closing) for s, t in graph.edges()]
     if caller is None:
-        boxes = [_Box("source", SOURCE, "outside"), *boxes, _Box("sink", SINK, "outside")]
+        boxes = [_Box("source", _SOURCE, "outside"), *boxes, _Box("sink", _SINK, "outside")]
         into = [_Arrow("source", ids[entry]) for entry in graph.entries]
         arrows = [*into, *arrows, *(_Arrow(ids[end], "sink") for end in graph.exits)]
     groups = [group for node in graph.nodes.values() for group in _called(node, ids[node.name], within)]
