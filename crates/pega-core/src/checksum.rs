@@ -53,19 +53,45 @@ pub unsafe fn copy_raw(target: NonNull<u8>, source: NonNull<u8>, size_bytes: usi
             return of(std::slice::from_raw_parts(target.as_ptr(), size_bytes));
         }
     }
-    let mut digest = Digest::new(ALGORITHM);
-    let mut done = 0;
-    while done < size_bytes {
-        let stride = STRIDE_BYTES.min(size_bytes - done);
-        // SAFETY: `done + stride <= size_bytes`, within what the caller vouches for.
-        unsafe {
-            let piece = target.add(done);
-            piece.copy_from_nonoverlapping(source.add(done), stride);
-            digest.update(std::slice::from_raw_parts(piece.as_ptr(), stride));
-        }
-        done += stride;
+    let mut copy = SummedCopy::default();
+    // SAFETY: the contract of this function.
+    unsafe { copy.copy(target, source, size_bytes) };
+    copy.finish()
+}
+
+/// Copies bytes piece by piece and sums them as one run.
+pub struct SummedCopy(Digest);
+
+impl Default for SummedCopy {
+    fn default() -> Self {
+        Self(Digest::new(ALGORITHM))
     }
-    digest.finalize()
+}
+
+impl SummedCopy {
+    /// Copies the next `size_bytes` bytes, and sums what the target then holds.
+    ///
+    /// # Safety
+    /// As [`copy_raw`].
+    pub unsafe fn copy(&mut self, target: NonNull<u8>, source: NonNull<u8>, size_bytes: usize) {
+        let mut done = 0;
+        while done < size_bytes {
+            let stride = STRIDE_BYTES.min(size_bytes - done);
+            // SAFETY: `done + stride <= size_bytes`, within what the caller vouches for.
+            unsafe {
+                let piece = target.add(done);
+                piece.copy_from_nonoverlapping(source.add(done), stride);
+                self.0.update(std::slice::from_raw_parts(piece.as_ptr(), stride));
+            }
+            done += stride;
+        }
+    }
+
+    /// The checksum of everything that was copied.
+    #[must_use]
+    pub fn finish(self) -> u64 {
+        self.0.finalize()
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A key-value storage engine that holds values from bytes to megabytes at memory speed.
 
 pub mod arena;
+pub mod cache;
 pub mod checksum;
 pub mod engine;
 pub mod error;
@@ -15,7 +16,9 @@ pub mod replay;
 pub mod sidecar;
 #[allow(dead_code)]
 mod store;
+pub mod work;
 
+pub use cache::{BlockCache, CacheOptions, Lease};
 pub use engine::{Options, PegaEngine, PutOptions, Stats, Transaction, Value, View};
 pub use error::{Error, ErrorKind, Result};
 pub use handle::{Found, FoundView, Handle};

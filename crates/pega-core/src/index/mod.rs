@@ -14,7 +14,7 @@ use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub(crate) use entry::{Entry, Value};
 pub(crate) use shard::Shard;
 
-use crate::key::Key;
+use crate::key::{Key, Space};
 
 /// A power of two. Sixteen shards keep two threads apart fifteen times of sixteen; more would cost small engines
 /// memory and operations on all shards time.
@@ -103,6 +103,12 @@ impl Index {
     /// How many entries of the general engine there are, expired ones included.
     pub(crate) fn user_entries(&self) -> usize {
         Self::shards().map(|i| self.read(i).user_entries()).sum()
+    }
+
+    /// How many entries of a space there are; looks at every entry.
+    pub(crate) fn count_of(&self, space: Space) -> usize {
+        let count = |shard: &Shard| shard.slots().filter(|slot| shard.entry(*slot).space() == space).count();
+        Self::shards().map(|i| count(&self.read(i))).sum()
     }
 
     /// The heap that the index takes, in bytes.

@@ -108,6 +108,7 @@ impl Shard {
         entry.extent = value.extent;
         entry.at = value.at;
         entry.value_bytes = value.value_bytes;
+        entry.leases = 0;
         self.user_entries += usize::from(std::mem::take(&mut entry.is_retired) && entry.space == Space::USER);
         if before.expires_at_ms != value.expires_at_ms {
             self.timed -= usize::from(before.expires_at_ms != 0);

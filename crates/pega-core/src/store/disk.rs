@@ -7,7 +7,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::{Store, now_ms};
 use crate::error::Result;
 use crate::index::{Hashed, Index, Value};
-use crate::key::Key;
+use crate::key::{Key, Space};
 use crate::log::{Log, RecordAt, RecordKind, Recovery, Residents, Verdict, Write};
 
 use super::changes::{Change, Op};
@@ -87,13 +87,17 @@ impl Store {
             };
             match (entry.kind, found) {
                 (RecordKind::Put, Some(slot)) => {
-                    shard.replace(slot, value);
+                    let before = shard.replace(slot, value).value_bytes;
+                    self.accounts.came(key.space(), Index::id(hashed.shard(), slot), value.value_bytes, Some(before));
                 }
                 (RecordKind::Put, None) => {
-                    shard.insert(hashed.hash, key, value);
+                    let slot = shard.insert(hashed.hash, key, value);
+                    self.accounts.came(key.space(), Index::id(hashed.shard(), slot), value.value_bytes, None);
                 }
                 (RecordKind::Remove | RecordKind::Forget, Some(slot)) => {
-                    shard.remove(slot);
+                    if let Some(entry) = shard.remove(slot) {
+                        self.accounts.went(Index::id(hashed.shard(), slot), &entry);
+                    }
                 }
                 (RecordKind::Remove | RecordKind::Forget, None) => {}
             }
@@ -141,6 +145,9 @@ impl Residents for Store {
         let shard = self.index.read(hashed.shard());
         let Some(slot) = shard.find(hashed.hash, key) else { return true };
         let entry = shard.entry(slot);
+        if entry.space() == Space::INTERNAL {
+            return false;
+        }
         // What somebody holds, or used since it came to memory, is worth writing again.
         entry.leases == 0 && entry.extent.is_none_or(|extent| self.arena.holders(extent.run()) == 1)
     }

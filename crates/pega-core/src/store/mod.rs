@@ -3,6 +3,7 @@
 //! Locks are taken in this order, and none is held while a value is copied: writers of one key (`stripes`), shards of
 //! the index in the order of their numbers, then the eviction policy, the change feed and the allocator, each alone.
 
+mod blocks;
 mod changes;
 mod counters;
 mod disk;
@@ -10,17 +11,25 @@ mod feed;
 mod gate;
 mod read;
 mod room;
+mod spaces;
 mod staged;
 mod write;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::arena::Arena;
+use parking_lot::Mutex;
+
+use crate::arena::{Arena, Table};
+use crate::cache::{Leases, Namespace};
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::{Index, Shard, SlotId};
+use crate::index::{Entry, Index, Shard, SlotId};
+use crate::key::Space;
 use crate::log::Log;
 
+pub(crate) use blocks::Lookup;
 pub(crate) use changes::{Change, Op, Payload};
 use counters::Counters;
 pub use counters::Counts;
@@ -29,9 +38,12 @@ use feed::Feed;
 pub use feed::{FeedEvent, FeedOp};
 use gate::Gate;
 pub(crate) use read::{Found, corrupt_in_memory, no_room};
+pub(crate) use spaces::Account;
+use spaces::Accounts;
 pub(crate) use staged::{Held, Staged};
 
 use crate::engine::Options;
+use crate::work::Pool;
 
 /// Everything behind an engine; shared by its handles, views, block caches and background work.
 pub(crate) struct Store {
@@ -40,6 +52,12 @@ pub(crate) struct Store {
     gate: Gate,
     feed: Feed,
     disk: Option<Disk>,
+    pub(crate) accounts: Accounts,
+    pub(crate) namespaces: Mutex<HashMap<String, Arc<Namespace>>>,
+    pub(crate) leases: Leases,
+    pub(crate) pool: Pool,
+    times: Table<Times>,
+    opened: Instant,
     counters: Counters,
     next_seq: AtomicU64,
     /// Whether memory that is full is a reason to evict rather than to refuse.
@@ -60,6 +78,12 @@ impl Store {
             gate: Gate::new(options.policy, arena.capacity_granules()),
             feed: Feed::new(options.feed_bytes),
             disk: log.map(Disk::new),
+            accounts: Accounts::new(),
+            namespaces: Mutex::default(),
+            leases: Leases::default(),
+            pool: Pool::new("pega-blocks"),
+            times: Table::new(),
+            opened: Instant::now(),
             counters: Counters::default(),
             next_seq: AtomicU64::new(1),
             may_evict: options.evicts_from_memory(),
@@ -81,6 +105,10 @@ impl Store {
         Ok(())
     }
 
+    pub(crate) fn is_logged(&self) -> bool {
+        self.disk.is_some()
+    }
+
     pub(crate) fn options(&self) -> &Options {
         &self.options
     }
@@ -95,6 +123,7 @@ impl Store {
             return Ok(());
         }
         self.feed.wake();
+        self.leases.end_all();
         self.disk.as_ref().map_or(Ok(()), |disk| disk.log.close())
     }
 
@@ -105,12 +134,63 @@ impl Store {
     /// Takes the entry in a slot out of the index and lets go of what it held. The caller holds the shard's lock.
     fn drop_entry(&self, shard: &mut Shard, id: SlotId) {
         let Some(entry) = shard.remove(id.slot()) else { return };
+        self.note_drop(id, &entry);
+        self.accounts.went(id, &entry);
         if let Some(extent) = entry.extent {
             self.gate.depart(id);
             self.arena.release(extent);
         }
         if let (Some(disk), Some(at)) = (&self.disk, entry.at) {
             disk.log.mark_dead(at);
+        }
+    }
+}
+
+/// When a block of a namespace came, in ticks since the engine was opened.
+#[derive(Default)]
+struct Times {
+    stored: AtomicU32,
+    arrived: AtomicU32,
+}
+
+/// A power of two near a hundredth of a second, so that 32 bits last for two years.
+const TICK_MS: u64 = 16;
+
+impl Store {
+    fn ticks(&self) -> u32 {
+        (self.opened.elapsed().as_millis() as u64 / TICK_MS) as u32
+    }
+
+    /// Notes that a block of a namespace was stored, or came back to memory.
+    fn note_arrival(&self, space: Space, id: SlotId, is_new: bool) {
+        if space.0 < Space::FIRST_NAMESPACE {
+            return;
+        }
+        let now = self.ticks();
+        let times = self.times.get_or_grow(id.0);
+        times.arrived.store(now, Ordering::Relaxed);
+        if is_new {
+            times.stored.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that the value of an entry left memory.
+    fn note_departure(&self, space: Space, id: SlotId) {
+        if let (Some(account), Some(times)) = (self.accounts.of(space), self.times.get(id.0)) {
+            let ticks = self.ticks().saturating_sub(times.arrived.load(Ordering::Relaxed));
+            account.departures.fetch_add(1, Ordering::Relaxed);
+            account.resident_ms.fetch_add(u64::from(ticks) * TICK_MS, Ordering::Relaxed);
+        }
+    }
+
+    fn note_drop(&self, id: SlotId, entry: &Entry) {
+        if let (Some(account), Some(times)) = (self.accounts.of(entry.space()), self.times.get(id.0)) {
+            let ticks = self.ticks().saturating_sub(times.stored.load(Ordering::Relaxed));
+            account.drops.fetch_add(1, Ordering::Relaxed);
+            account.lifetime_ms.fetch_add(u64::from(ticks) * TICK_MS, Ordering::Relaxed);
+            if entry.extent.is_some() {
+                self.note_departure(entry.space(), id);
+            }
         }
     }
 }

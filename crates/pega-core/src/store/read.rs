@@ -137,6 +137,7 @@ impl Store {
             self.arena.hold(extent);
             self.arena.set_verified(extent);
             self.gate.arrive(Index::id(hashed.shard(), slot), hashed.hash, extent);
+            self.note_arrival(hashed.key.space(), Index::id(hashed.shard(), slot), false);
             self.counters.promotions.fetch_add(1, Ordering::Relaxed);
             return Held::adopt(&self.arena, extent, checksum);
         }

@@ -8,6 +8,8 @@ use super::staged::Staged;
 use super::{Store, now_ms};
 use crate::arena::Extent;
 use crate::error::{Error, ErrorKind, Result};
+use crate::index::{Hashed, Index, SlotId};
+use crate::key::Space;
 
 /// How long room is waited for that other threads hold only while they copy.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -32,7 +34,7 @@ impl Store {
             if let Some(extent) = self.arena.take(len) {
                 return Ok(extent);
             }
-            if self.evict_one() {
+            if self.evict_one() || self.leases.end_overdue() {
                 continue;
             }
             let since = *waiting_since.get_or_insert_with(Instant::now);
@@ -66,6 +68,34 @@ impl Store {
         true
     }
 
+    /// Takes the value of a block out of memory, if it is on disk too and nobody holds it.
+    pub(crate) fn demote(&self, hashed: Hashed<'_>) -> bool {
+        let mut shard = self.index.write(hashed.shard());
+        let Some(slot) = shard.find(hashed.hash, hashed.key) else { return false };
+        let id = Index::id(hashed.shard(), slot);
+        let Some(entry) = shard.get_mut(slot).filter(|entry| entry.at.is_some()) else { return false };
+        let Some(extent) = entry.extent.filter(|extent| self.arena.holders(extent.run()) == 1) else { return false };
+        entry.extent = None;
+        self.note_departure(entry.space(), id);
+        self.gate.depart(id);
+        self.arena.release(extent);
+        self.counters.demotions.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Drops a block of a namespace in memory and on disk, unless somebody holds it. After reopening it may be back:
+    /// what a hash names never changes.
+    pub(crate) fn give_up(&self, id: SlotId, space: Space) -> bool {
+        let mut shard = self.index.write(id.shard());
+        let Some(entry) = shard.get(id.slot()).filter(|entry| entry.space() == space) else { return false };
+        let is_held = entry.extent.is_some_and(|extent| self.arena.holders(extent.run()) > 1);
+        if is_held || entry.leases > 0 {
+            return false;
+        }
+        self.drop_entry(&mut shard, id);
+        true
+    }
+
     /// Takes a victim's value out of memory. Where it is nowhere else, that is the end of the entry.
     fn expel(&self, Victim { id, run }: Victim) {
         let mut shard = self.index.write(id.shard());
@@ -79,6 +109,7 @@ impl Store {
         }
         if entry.at.is_some() {
             entry.extent = None;
+            self.note_departure(entry.space(), id);
             self.gate.depart(id);
             self.arena.release(extent);
             self.counters.demotions.fetch_add(1, Ordering::Relaxed);

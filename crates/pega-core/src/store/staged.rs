@@ -3,6 +3,8 @@
 use std::ptr::NonNull;
 
 use crate::arena::{Arena, Extent};
+use crate::cache::{Span, total_bytes};
+use crate::checksum::SummedCopy;
 
 /// Room in the arena, given back when dropped unless an entry takes it over.
 pub(crate) struct Staged<'a> {
@@ -26,6 +28,24 @@ impl<'a> Staged<'a> {
     pub(crate) unsafe fn fill(&mut self, source: NonNull<u8>) -> u64 {
         // SAFETY: staged room has one holder, this; the source is the caller's promise.
         unsafe { self.arena.fill(self.extent(), source) }
+    }
+
+    /// Fills the room from several runs and gives the checksum of what it then holds.
+    ///
+    /// # Safety
+    /// The runs are valid for reads, and together as long as the extent.
+    pub(crate) unsafe fn fill_from(&mut self, spans: &[Span]) -> u64 {
+        debug_assert_eq!(total_bytes(spans), self.extent().len());
+        let mut copy = SummedCopy::default();
+        let mut target = self.arena.address(self.extent());
+        for span in spans {
+            // SAFETY: staged room has one holder, this; the runs are the caller's promise and fit into it.
+            unsafe {
+                copy.copy(target, span.start(), span.len());
+                target = target.add(span.len());
+            }
+        }
+        copy.finish()
     }
 
     /// The room, to be filled by a read.
@@ -88,6 +108,36 @@ impl<'a> Held<'a> {
         // SAFETY: the source is held; the target is the caller's promise.
         let found = unsafe { crate::checksum::copy_raw(target, self.arena.address(self.extent), self.len()) };
         found == self.checksum
+    }
+
+    /// Copies the value out to several runs and says whether what arrived has the value's checksum.
+    ///
+    /// # Safety
+    /// The runs are valid for writes and together as long as the value, and nothing else writes there meanwhile.
+    #[must_use]
+    pub(crate) unsafe fn scatter_to(&self, spans: &[Span]) -> bool {
+        debug_assert_eq!(total_bytes(spans), self.len());
+        let mut copy = SummedCopy::default();
+        let mut source = self.arena.address(self.extent);
+        for span in spans {
+            // SAFETY: the source is held; the runs are the caller's promise.
+            unsafe {
+                copy.copy(span.start(), source, span.len());
+                source = source.add(span.len());
+            }
+        }
+        copy.finish() == self.checksum
+    }
+
+    /// As [`Self::copy_to`], to a slice of the value's length.
+    ///
+    /// # Panics
+    /// If the slice has another length.
+    #[must_use]
+    pub(crate) fn copy_into(&self, target: &mut [u8]) -> bool {
+        assert_eq!(target.len(), self.len(), "the target has the value's length");
+        // SAFETY: a slice of the value's length, borrowed mutably.
+        unsafe { self.copy_to(NonNull::from(target).cast()) }
     }
 
     /// Whether the bytes in the arena match their checksum; looked at once for as long as they stay in memory.

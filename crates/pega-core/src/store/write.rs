@@ -25,9 +25,7 @@ struct Numbered<'a> {
 impl Store {
     /// Brings a value into memory: takes room, copies it there and sums it.
     pub(crate) fn stage<'a>(&'a self, hashed: Hashed<'a>, source: &[u8], expires_at_ms: u64) -> Result<Change<'a>> {
-        if self.gate.announces() && !self.contains(hashed) {
-            self.gate.announce(hashed.hash);
-        }
+        self.announce_if_absent(hashed);
         let (payload, checksum) = self.bring_in(source)?;
         Ok(Change::put(hashed, payload, checksum, expires_at_ms))
     }
@@ -171,6 +169,9 @@ impl Store {
             None => (shard.insert(hashed.hash, hashed.key, value), None),
         };
         let id = Index::id(hashed.shard(), slot);
+        let space = hashed.key.space();
+        self.accounts.came(space, id, value.value_bytes, before.map(|before| before.value_bytes));
+        self.note_arrival(space, id, true);
         self.move_in(id, hashed.hash, before.and_then(|before| before.extent), value.extent);
         if let (Some(disk), Some(at)) = (&self.disk, before.and_then(|before| before.at)) {
             disk.log.mark_dead(at);
