@@ -27,6 +27,7 @@ def part_cases(count: int) -> list[Case]:
         _case("hand over", "anyio task group with one task", count, _awaiting(_group), queue),
         validator,
         _case("validate a model", "TypeAdapter", count, _calling(TypeAdapter(Item).validate_python), validator),
+        _case("validate a model", "TypeAdapter, built each time", count, _calling(_built), validator),
     ]
 
 
@@ -57,6 +58,10 @@ def _calling(validate: Callable[[Any], Any]) -> Sample:
     return sample
 
 
+def _built(model: Any) -> Any:
+    return TypeAdapter(Item).validate_python(model)
+
+
 @contextmanager
 def _queue() -> Iterator[Callable[[], Awaitable[None]]]:
     queue: asyncio.Queue[int] = asyncio.Queue(64)
@@ -81,10 +86,10 @@ def _stream() -> Iterator[Callable[[], Awaitable[None]]]:
 
 
 @contextmanager
-def _scope() -> Iterator[Callable[[], Awaitable[int]]]:
-    async def operation() -> int:
+def _scope() -> Iterator[Callable[[], Awaitable[None]]]:
+    async def operation() -> None:
         with anyio.CancelScope():
-            return await add_one(1, None)
+            await add_one(1, None)
 
     yield operation
 
