@@ -136,7 +136,7 @@ def _echo(mine: set[int], theirs: set[int]) -> Iterator[Callable[[], object]]:
         "while byte := line.recv(1): line.send(byte)"
     )
     before = os.sched_getaffinity(0)
-    with here, subprocess.Popen([sys.executable, "-c", answer], stdin=there) as process:
+    with here, subprocess.Popen([sys.executable, "-c", answer], stdin=there.fileno()) as process:
         there.close()
         os.sched_setaffinity(0, mine)
         try:
