@@ -51,7 +51,7 @@ if hasattr(os, "register_at_fork"):
 
 def new_trace_id() -> str:
     """Return an id that no other call in any process returns: 80 random bits a process, and a counter."""
-    return f"{_ids.prefix}{next(_ids.counter):08x}"
+    return f"{_ids.prefix}-{next(_ids.counter)}"
 
 
 class Headers(BaseModel):

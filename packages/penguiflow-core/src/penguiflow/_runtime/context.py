@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from penguiflow._runtime.delivery import find_edges, send, wait_for_room
 from penguiflow._runtime.fetchers import Fetchers
 from penguiflow._runtime.joins import Bucket, Buckets
+from penguiflow._runtime.kinds import MESSAGE, kind_of
 from penguiflow._runtime.origin import Origin, message_id
 from penguiflow._runtime.playbook import Playbook, run_playbook
 from penguiflow._runtime.validation import validation_failed
@@ -47,9 +46,6 @@ class Context:
         "_value",
     )
 
-    _started: float
-    """When the node was called; set only while something listens."""
-
     def __init__(self, run: Run, station: Station, value: Payload, hop: int, origin: Origin) -> None:
         self._run = run
         self._station = station
@@ -61,6 +57,8 @@ class Context:
         self._counted = True
         """Whether it counts against the bound of its queue; messages on a cycle have a cap of their own."""
         self._sent = 0
+        self._started = 0.0
+        """When the node was called; 0 unless something listened then."""
         self._stream: str | None = None
 
     def _again(self) -> Context:
@@ -191,7 +189,7 @@ class Context:
         if station.check_in is not None:
             try:
                 value = station.check_in(value)
-            except ValidationError as error:
+            except Exception as error:
                 raise validation_failed(run.trace_id, station.name, "in", error) from error
         return value.payload if station.unwraps and isinstance(value, Message) else value
 
@@ -240,4 +238,7 @@ class Context:
 
     def _message(self) -> Message | None:
         value = self._value
-        return value if isinstance(value, Message) else self._run.message
+        if kind_of(value) is not MESSAGE:
+            return self._run.message
+        message: Message = value
+        return message

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from penguiflow._runtime.run import Run
     from penguiflow.node import Node
 
-__all__ = ["find_edges", "rewrap", "send", "wait_for_room"]
+__all__ = ["find_edges", "is_adopted", "rewrap", "send", "wait_for_room"]
 
 # Turns of a loop after which the origin of its messages is folded into one id.
 _COLLAPSE_EVERY = 8
@@ -140,15 +140,34 @@ def _require_room(run: Run, edges: Sequence[Edge]) -> None:
             raise QueueFull(edge.station.name, edge.station.maxsize, run.trace_id)
 
 
+def is_adopted(ctx: Context, message: Message) -> bool:
+    """Say whether a message belongs to the invocation's trace as it is, and holds nothing the runtime acts on."""
+    run, incoming = ctx._run, ctx._value
+    return (
+        message.trace_id == run.trace_id
+        and message.deadline_s == run.deadline_s
+        and KINDS.get(type(message.payload)) is PLAIN
+        and (
+            message is incoming
+            or (KINDS.get(type(incoming)) is MESSAGE and message.meta is incoming.meta)
+            or _keeps_meta(ctx, message)
+        )
+    )
+
+
+def _keeps_meta(ctx: Context, message: Message) -> bool:
+    inherited = ctx.meta
+    return message.meta is inherited or inherited.keys() <= message.meta.keys()
+
+
 def _adopt(ctx: Context, message: Message) -> Message:
     """Make a message that a node built belong to the invocation's trace; usually it does already."""
     run = ctx._run
     update: dict[str, object] = {}
     if message.trace_id != run.trace_id:
         update["trace_id"] = run.trace_id
-    inherited = ctx.meta
-    if inherited and message.meta is not inherited and not inherited.keys() <= message.meta.keys():
-        update["meta"] = {**inherited, **message.meta}
+    if not _keeps_meta(ctx, message):
+        update["meta"] = {**ctx.meta, **message.meta}
     if message.deadline_s is not None:
         run.tighten_deadline(message.deadline_s)
     if message.deadline_s != run.deadline_s:

@@ -105,15 +105,12 @@ class EventHub:
 
     def node_failed(self, station: Station, run: Run, ctx: Context, error: FlowError) -> None:
         """Post `node_error`."""
-        # It may fail before it is called: its input did not fit.
-        started: float | None = getattr(ctx, "_started", None)
-        latency_ms = None if started is None else _ms_since(started)
         self.post(
             "node_error",
             run,
             station,
             attempt=ctx.attempt,
-            latency_ms=latency_ms,
+            latency_ms=_ms_since(ctx._started),
             exception=error.original_exc or error,
             code=error.code,
         )
@@ -152,5 +149,6 @@ def _being_cancelled() -> bool:
     return task is not None and bool(task.cancelling())
 
 
-def _ms_since(started: float) -> float:
-    return (time.perf_counter() - started) * 1000.0
+def _ms_since(started: float) -> float | None:
+    # A node may fail before it is called, because its input does not fit, and listeners may be added while it runs.
+    return None if not started else (time.perf_counter() - started) * 1000.0

@@ -9,11 +9,9 @@ from collections.abc import Coroutine, Generator
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from penguiflow._runtime.blocking import Blocked
 from penguiflow._runtime.context import Context
-from penguiflow._runtime.delivery import rewrap, send, wait_for_room
+from penguiflow._runtime.delivery import is_adopted, rewrap, send, wait_for_room
 from penguiflow._runtime.kinds import KINDS, MESSAGE, PLAIN
 from penguiflow._runtime.station import Station
 from penguiflow._runtime.timers import Timer
@@ -160,10 +158,11 @@ def begin(ctx: Context) -> Invocation | None:
         station.end(run)
         return None
     value = ctx._value
-    if station.check_in is not None:
+    check = station.check_in
+    if check is not None:
         try:
-            value = station.check_in(value)
-        except ValidationError as error:
+            value = check.validate(value) if KINDS.get(type(value)) is PLAIN else check(value)
+        except Exception as error:
             _give_up(station, ctx, validation_failed(run.trace_id, station.name, "in", error))
             return None
     wrapped = station.unwraps and KINDS.get(type(value)) is MESSAGE
@@ -178,32 +177,56 @@ def begin(ctx: Context) -> Invocation | None:
         first = context.run(coro.send, None)
     except StopIteration as stop:
         value = stop.value
-        # What most calls come to, without the four calls it would take in general: a plain value for one successor.
-        target = station.only_target
-        if target is None or wrapped or events is not None or run.done or KINDS.get(type(value)) is not PLAIN:
-            return _returned(station, ctx, value, context)
-        sent = Context(run, target, value, ctx._hop, (ctx._origin, station.name, ctx._sent))
-        if not target.offer(sent):
-            return _deliver(station, ctx, [Blocked(target, sent)], context)
-        station.end(run)
-        return None
+        if station.simple and not wrapped and events is None and not run.done:
+            kind = KINDS.get(type(value))
+            if kind is PLAIN or (kind is MESSAGE and is_adopted(ctx, value)):
+                return _hand_over(station, ctx, value, context)
+        return _returned(station, ctx, value, context)
     except BaseException as error:
         _raised(station, ctx, error)
         return None
     return Invocation(station, ctx, coro, context, first)
 
 
-def _returned(station: Station, ctx: Context, value: Payload, context: contextvars.Context) -> Invocation | None:
+def _hand_over(station: Station, ctx: Context, value: Payload, context: contextvars.Context) -> Invocation | None:
+    """What most calls come to, without the calls that `_returned` would take.
+
+    The value is plain, or a message that belongs to the trace as it is, and the station has at most one successor.
+    """
+    run, target, check = ctx._run, station.only_target, station.check_out
+    if check is not None:
+        try:
+            checked = check.validate(value) if KINDS.get(type(value)) is PLAIN else check(value)
+        except Exception as error:
+            _failed(station, ctx, validation_failed(run.trace_id, station.name, "out", error))
+            return None
+        if type(checked) is not type(value):
+            # What it has become may be something that the runtime acts on.
+            return _returned(station, ctx, checked, context, checked=True)
+        value = checked
+    if target is None:
+        if not run.keep(station.name, value):
+            return _returned(station, ctx, value, context, checked=True)
+    else:
+        sent = Context(run, target, value, ctx._hop, (ctx._origin, station.name, ctx._sent))
+        if not target.offer(sent):
+            return _deliver(station, ctx, [Blocked(target, sent)], context)
+    station.end(run)
+    return None
+
+
+def _returned(
+    station: Station, ctx: Context, value: Payload, context: contextvars.Context, *, checked: bool = False
+) -> Invocation | None:
     """Send on what the node returned; an `Invocation` is left over where a successor is full."""
     run = ctx._run
     if run.done:
         station.end(run)
         return None
-    if value is not None and station.check_out is not None:
-        value = rewrap(ctx, value)
+    if value is not None and station.check_out is not None and not checked:
         try:
-            value = station.check_out(value)
-        except ValidationError as error:
+            value = station.check_out(rewrap(ctx, value))
+        except Exception as error:
             _failed(station, ctx, validation_failed(run.trace_id, station.name, "out", error))
             return None
     events = station.runtime.events

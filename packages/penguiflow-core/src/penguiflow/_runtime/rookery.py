@@ -74,7 +74,7 @@ class Rookery:
     @property
     def congested(self) -> bool:
         """Whether so many producers wait that no further trace should be emitted."""
-        return sum(len(exit_.blocked) for exit_ in self._exits.values()) >= self.maxsize
+        return sum(len(waiting) for exit_ in self._exits.values() for waiting in exit_.blocked.values()) >= self.maxsize
 
     async def wait_for_room(self) -> None:
         """Wait until no longer congested."""
@@ -134,8 +134,9 @@ class Rookery:
     def drain(self) -> None:
         """Let every waiting producer in, because the flow is about to stop."""
         self.unbounded = True
-        for exit_ in self._exits.values():
-            exit_.admit()
+        for exit_ in tuple(self._exits.values()):
+            while exit_.blocked:
+                exit_.admit_next()
 
     def close(self, error: FlowError) -> None:
         """Tell those who wait in vain that the flow has stopped; what has arrived can still be fetched."""
@@ -167,7 +168,8 @@ class Rookery:
             return
         exit_.count -= 1
         if exit_.blocked:
-            exit_.admit()
+            while exit_.blocked and exit_.count < self.maxsize:
+                exit_.admit_next()
         elif not exit_.count:
             del self._exits[exit_.name]
         self._wake_emitters()

@@ -123,6 +123,13 @@ class Run:
         self.results.append((ctx._station.name, value))
         return None
 
+    def keep(self, exit_name: str, value: Payload) -> bool:
+        """Keep a value for whoever awaits the trace; false where it has to go through `give`."""
+        if self.emitted or len(self.results) >= RESULTS_CAP:
+            return False
+        self.results.append((exit_name, value))
+        return True
+
     def give_at_once(self, exit_name: str, value: Payload) -> None:
         """Add a value to what the trace gives, also above the bound of a reader who is behind."""
         if self.emitted:

@@ -16,7 +16,7 @@ from penguiflow._runtime.run import Run
 from penguiflow._runtime.station import Edge, Station
 from penguiflow._runtime.store import StoreWriter
 from penguiflow._runtime.timers import Timers
-from penguiflow._runtime.validation import make_check
+from penguiflow._runtime.validation import Check
 from penguiflow._runtime.workers import Workers
 from penguiflow.errors import FlowStopped, TraceActive, TraceCancelled
 from penguiflow.policies import PolicyLike
@@ -80,7 +80,8 @@ class Runtime:
             )
             if registry is not None:
                 _add_checks(station, registry)
-            if len(station.edges) == 1 and not station.edges[0].cyclic and station.check_out is None:
+            station.simple = not station.edges or (len(station.edges) == 1 and not station.edges[0].cyclic)
+            if station.simple and station.edges:
                 station.only_target = station.edges[0].station
         return stations
 
@@ -225,6 +226,6 @@ def _add_checks(station: Station, registry: ModelRegistry) -> None:
         return
     models = registry.models(station.name)
     if validate in ("both", "in"):
-        station.check_in = make_check(models.in_model, models.in_adapter)
+        station.check_in = Check(models.in_model, models.in_adapter)
     if validate in ("both", "out"):
-        station.check_out = make_check(models.out_model, models.out_adapter)
+        station.check_out = Check(models.out_model, models.out_adapter)

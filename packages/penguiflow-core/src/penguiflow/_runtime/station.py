@@ -17,10 +17,15 @@ if TYPE_CHECKING:
     from penguiflow._runtime.runtime import Runtime
     from penguiflow._runtime.workers import Workers
 
-__all__ = ["CYCLE_CAP", "Edge", "Gate", "Station"]
+__all__ = ["CYCLE_CAP", "ORDINARY", "URGENT", "Edge", "Gate", "Station"]
 
 CYCLE_CAP = 1024
 """How many messages of one trace may wait at one node on edges of a cycle, where a producer cannot wait."""
+
+
+ORDINARY = 1
+URGENT = 2
+"""The lines in which a station waits for a worker: urgent once its inbox is more than half full."""
 
 
 class Edge:
@@ -71,15 +76,18 @@ class Station(BlockingQueue):
         "gate",
         "index",
         "limit",
+        "lined",
         "maxsize",
         "name",
         "node",
         "only_target",
         "ordered",
         "policy",
+        "pressing",
         "queued",
         "ready",
         "runtime",
+        "simple",
         "unwraps",
         "workers",
     )
@@ -95,15 +103,20 @@ class Station(BlockingQueue):
         self.unwraps = node.takes_payload
         self.index = index
         self.maxsize = maxsize
+        self.pressing = maxsize // 2 + 1
         self.ordered = node.policy.ordered
         self.limit = min(node.policy.max_concurrency, maxsize)
         self.ready: deque[Context] | RankedQueue = deque()
         self.queued = 0
         self.active = 0
-        """Invocations that run, and slots granted to those about to."""
+        """Invocations that run."""
+        self.lined = 0
+        """Whether it is in line for a worker, and in which line; an entry elsewhere is out of date."""
         self.edges: tuple[Edge, ...] = ()
         self.only_target: Station | None = None
-        """Where a plain value goes that needs no check: the one successor, off any cycle; None where that is not so."""
+        """The one successor of a simple station; None for an exit."""
+        self.simple = False
+        """Whether it is an exit or has one successor, off any cycle."""
         self.gate = Gate(self)
         self.check_in: Check | None = None
         self.check_out: Check | None = None
@@ -122,17 +135,20 @@ class Station(BlockingQueue):
             lanes[self] = None
             self.queued += 1
             run.pending += 1
-            if run.priority or self.active >= self.limit or not self.workers.hot:
+            if run.priority or self.lined or self.queued >= self.pressing:
                 self._make_ready(ctx)
             else:
                 self.ready.append(ctx)
-                self.active += 1
-                self.workers.runnable.append(self)
+                if self.active < self.limit:
+                    self.lined = ORDINARY
+                    self.workers.runnable.append(self)
+                    if not self.workers.hot:
+                        self.workers.wake()
             return True
         if self.queued >= self.maxsize:
             return False
         self.queued += 1
-        self._line_up(ctx)
+        self._join_lane(ctx)
         return True
 
     def push(self, ctx: Context) -> None:
@@ -157,7 +173,7 @@ class Station(BlockingQueue):
                 FlowErrorCode.QUEUE_OVERFLOW,
                 f"{CYCLE_CAP} messages of the trace wait here on a cycle; let the loop send fewer at a time",
             )
-        self._line_up(ctx)
+        self._join_lane(ctx)
 
     def has_room(self, run: Run) -> bool:
         """Say whether `offer` would take a message of this run."""
@@ -168,14 +184,26 @@ class Station(BlockingQueue):
         if ctx._run.priority and type(ready) is deque:
             ready = self.ready = RankedQueue(ready, patience=self.maxsize)
         ready.append(ctx)
-        if self.active < self.limit:
-            self.active += 1
-            workers = self.workers
-            workers.runnable.append(self)
-            if not workers.hot:
-                workers.wake()
+        if self.lined == ORDINARY and self.queued == self.pressing:
+            # It gets a better place; the one it has is skipped when it comes up.
+            self.lined = 0
+        self.line_up()
 
-    def _line_up(self, ctx: Context) -> None:
+    def line_up(self) -> None:
+        """Ask for a worker, once, unless as many work here as may."""
+        if self.lined or self.active >= self.limit:
+            return
+        workers = self.workers
+        if self.queued >= self.pressing:
+            self.lined = URGENT
+            workers.urgent.append(self)
+        else:
+            self.lined = ORDINARY
+            workers.runnable.append(self)
+        if not workers.hot:
+            workers.wake()
+
+    def _join_lane(self, ctx: Context) -> None:
         run = ctx._run
         run.pending += 1
         waiting = run.lanes[self]
@@ -187,14 +215,16 @@ class Station(BlockingQueue):
             run.fetchers.arrived(self)
 
     def take(self) -> Context | None:
-        """Hand out the next message, to a worker that holds a slot; None gives the slot back."""
+        """Hand out the next message to a worker, which has to close it with `end`; None when there is none."""
         ready = self.ready
         if not ready:
-            if type(ready) is not deque:
-                self.ready = deque()
-            self.active -= 1
             return None
         ctx = ready.popleft()
+        self.active += 1
+        if ready:
+            self.line_up()
+        elif type(ready) is not deque:
+            self.ready = deque()
         if not self.ordered:
             self._advance(ctx._run)
         if ctx._counted:
@@ -256,33 +286,30 @@ class Station(BlockingQueue):
             if waiting:
                 run.lanes[self] = waiting
                 self._make_ready(waiting.popleft())
-            elif self.blocked:
+            elif run in self.blocked and self.queued < 2 * self.maxsize:
                 # The run has nothing here any more, so its next message may enter even a full inbox.
-                self.admit()
-        if self.ready:
-            self.free_slot()
-        else:
-            self.active -= 1
+                self.admit_run(run)
+        self.active -= 1
+        if self.ready and not self.lined:
+            self.line_up()
         run.pending -= 1
         if not run.pending:
             run.settle()
 
     def free_slot(self) -> None:
         """Give a slot up, to the next message where there is one."""
+        self.active -= 1
         if self.ready:
-            workers = self.workers
-            workers.runnable.append(self)
-            if not workers.hot:
-                workers.wake()
-        else:
-            self.active -= 1
+            self.line_up()
 
     def purge(self, run: Run) -> None:
         """Drop everything of a run that waits here."""
         gone = self._remove_ready(run)
         gone.extend(run.lanes.get(self) or ())
-        self.queued -= sum(ctx._counted for ctx in gone)
-        self.let_in()
+        for ctx in gone:
+            if ctx._counted:
+                self.queued -= 1
+                self.let_in()
 
     def _remove_ready(self, run: Run) -> list[Context]:
         waiting = list(self.ready)
@@ -294,7 +321,14 @@ class Station(BlockingQueue):
 
     def let_in(self) -> None:
         """Admit waiting producers, those within the flow before those outside."""
-        if self.blocked:
-            self.admit()
-        if self.gate.blocked:
-            self.gate.admit()
+        while self.blocked and self.queued < self.maxsize:
+            self.admit_next()
+        # Below twice the bound, a run without messages here is never kept waiting: only at that edge can there be one.
+        while self.queued == 2 * self.maxsize - 1 and (newcomer := self._newcomer()) is not None:
+            self.admit_run(newcomer)
+        gate = self.gate
+        while gate.blocked and self.queued < self.maxsize:
+            gate.admit_next()
+
+    def _newcomer(self) -> Run | None:
+        return next((run for run in self.blocked if self not in run.lanes), None)

@@ -3,40 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from penguiflow._runtime.kinds import MESSAGE, kind_of
 from penguiflow.errors import ValidationFailed, pydantic_details
 from penguiflow.registry import takes_messages
-from penguiflow.types import Message, Payload
+from penguiflow.types import Payload
 
-__all__ = ["Check", "make_check", "validation_failed"]
-
-Check: TypeAlias = Callable[[Payload], Payload]
-"""Takes a value, returns it validated; raises pydantic's `ValidationError`."""
+__all__ = ["Check", "validation_failed"]
 
 
-def make_check(model: Any, adapter: TypeAdapter[Any]) -> Check:
-    """Build the check for one side of a node.
+class Check:
+    """Validates one side of a node.
 
     A `Message` is checked by its payload and stays a `Message`; where the model is `Message`, it is checked whole.
     """
-    # The adapter's own validate_python costs as much again as the validator it calls.
-    validate: Check = adapter.validator.validate_python
-    if takes_messages(model):
-        return validate
 
-    def check(value: Payload) -> Payload:
-        if not isinstance(value, Message):
-            return validate(value)
-        payload = validate(value.payload)
+    __slots__ = ("validate", "whole")
+
+    def __init__(self, model: Any, adapter: TypeAdapter[Any]) -> None:
+        # The adapter's own validate_python costs as much again as the validator it calls.
+        self.validate: Callable[[Payload], Payload] = adapter.validator.validate_python
+        self.whole = takes_messages(model)
+        """Whether any value may be handed to `validate` as it is."""
+
+    def __call__(self, value: Payload) -> Payload:
+        """Return the value validated, or raise what the model's validators raise."""
+        if self.whole or kind_of(value) is not MESSAGE:
+            return self.validate(value)
+        payload = self.validate(value.payload)
         return value if payload is value.payload else value.model_copy(update={"payload": payload})
 
-    return check
 
-
-def validation_failed(trace_id: str, node_name: str, stage: str, error: ValidationError) -> ValidationFailed:
-    """Turn pydantic's error into the trace's."""
-    details = pydantic_details(error.errors(include_url=False, include_input=False, include_context=False))
+def validation_failed(trace_id: str, node_name: str, stage: str, error: Exception) -> ValidationFailed:
+    """Turn what a model's validators raised into the trace's error: pydantic's own, or whatever else escaped them."""
+    if isinstance(error, ValidationError):
+        details = pydantic_details(error.errors(include_url=False, include_input=False, include_context=False))
+    else:
+        details = [{"loc": (), "msg": f"a validator raised {type(error).__name__}: {error}", "type": "validator_error"}]
     return ValidationFailed(trace_id, node_name, stage, details, error)

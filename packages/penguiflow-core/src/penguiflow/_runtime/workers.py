@@ -7,13 +7,15 @@ import contextvars
 from collections import deque
 
 from penguiflow._runtime.invocation import begin
-from penguiflow._runtime.station import Station
+from penguiflow._runtime.station import ORDINARY, URGENT, Station
 
 __all__ = ["Workers"]
 
 # Messages one worker handles before it lets the event loop breathe: timers, sockets and cancellation need their turn
 # even where no node ever awaits. Large enough to cost nothing, small enough for well under a millisecond.
 _BURST = 64
+# One turn in so many goes to a station that is not urgent, so that a busy one starves nobody.
+_ORDINARY_EVERY = 4
 # Idle workers kept for the next burst.
 _KEEP_IDLE = 64
 
@@ -24,12 +26,14 @@ class Workers:
     A worker whose node returns goes on with the next runnable station, often the successor it has just fed, without
     a trip through the event loop. One whose node suspends stays with it and wakes another for the rest.
 
-    Invariant: while `runnable` is not empty, some worker is executing or has been woken (`hot`). The number of busy
-    workers is bounded by the stations' limits: each entry of `runnable` is a slot that its station has granted.
+    Stations wait in line, each at most once, and get one message handled at a turn. Invariant: while one is in line,
+    some worker is executing or has been woken (`hot`). The stations' limits bound the number of busy workers.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.runnable: deque[Station] = deque()
+        self.urgent: deque[Station] = deque()
+        """Runnable stations whose inbox is more than half full: draining them first keeps producers from blocking."""
         self.hot = False
         self.closed = False
         self._loop = loop
@@ -62,7 +66,7 @@ class Workers:
     def pause(self) -> None:
         """Called by a worker that is about to suspend: others go on with what is runnable."""
         self.hot = False
-        if self.runnable:
+        if self.runnable or self.urgent:
             self.wake()
 
     async def stop(self, timeout_s: float) -> None:
@@ -82,12 +86,16 @@ class Workers:
             self.pause()
 
     async def _serve(self) -> None:
-        runnable = self.runnable
+        runnable, urgent = self.runnable, self.urgent
         task = asyncio.current_task()
         assert task is not None
-        handled = 0
+        handled = 1
         while True:
-            if not runnable:
+            if urgent and (handled % _ORDINARY_EVERY or not runnable):
+                station, line = urgent.popleft(), URGENT
+            elif runnable:
+                station, line = runnable.popleft(), ORDINARY
+            else:
                 self.hot = False
                 if len(self._idle) >= _KEEP_IDLE:
                     return
@@ -96,18 +104,20 @@ class Workers:
                 sleeper = self._loop.create_future()
                 self._idle.append(sleeper)
                 await sleeper
-                handled = 0
+                handled = 1
                 continue
-            if handled >= _BURST:
-                handled = 0
-                await asyncio.sleep(0)
-                self.hot = True
+            if station.lined != line:
                 continue
+            station.lined = 0
             handled += 1
-            ctx = runnable.popleft().take()
+            ctx = station.take()
             if ctx is None:
                 continue
             invocation = begin(ctx)
             if invocation is not None and not await invocation.run(self, task):
                 # Cancelled for the sake of its invocation: the task ends, what is runnable goes to another.
                 return
+            if handled >= _BURST:
+                handled = 1
+                await asyncio.sleep(0)
+                self.hot = True
