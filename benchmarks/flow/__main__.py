@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.flow import _memory, _peers, _report
+from benchmarks.flow import _memory, _page, _peers, _report
 from benchmarks.flow._cases import QUICK, Counts, every_case
 from benchmarks.flow._rounds import interleave
 
@@ -50,11 +50,11 @@ def main() -> int:
         "cases": _report.rows(cases),
         "memory": _memory.measure(counts.traces) if "d" in arguments.only else [],
     }
-    print(_report.page(report))
+    print(_page.render(report))
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if arguments.page is not None:
-        _report.put_into(arguments.page, report)
+        _page.put_into(arguments.page, report)
     return 0
 
 
