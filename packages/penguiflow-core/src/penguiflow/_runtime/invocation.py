@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from penguiflow._runtime.blocking import Blocked
 from penguiflow._runtime.context import Context
 from penguiflow._runtime.delivery import is_adopted, rewrap, send, wait_for_room
-from penguiflow._runtime.kinds import KINDS, MESSAGE, PLAIN
+from penguiflow._runtime.kinds import KINDS, MESSAGE, PLAIN, Kind, kind_of
 from penguiflow._runtime.station import Station
 from penguiflow._runtime.timers import Timer
 from penguiflow._runtime.validation import validation_failed
@@ -157,17 +157,16 @@ def begin(ctx: Context) -> Invocation | None:
         run.expire()
         station.end(run)
         return None
-    value = ctx._value
-    check = station.check_in
-    if check is not None:
+    value, wrapped = ctx._value, False
+    if station.typed:
         try:
-            value = check.validate(value) if KINDS.get(type(value)) is PLAIN else check(value)
+            if KINDS.get(type(value)) is not PLAIN:
+                value, wrapped = _open(station, value)
+            elif station.check_in is not None:
+                value = station.check_in.validate(value)
         except Exception as error:
             _give_up(station, ctx, validation_failed(run.trace_id, station.name, "in", error))
             return None
-    wrapped = station.unwraps and KINDS.get(type(value)) is MESSAGE
-    if wrapped:
-        value = value.payload
     events = station.runtime.events
     if events is not None:
         ctx._started = events.node_started(station, run, ctx._attempt)
@@ -180,7 +179,7 @@ def begin(ctx: Context) -> Invocation | None:
         if station.simple and not wrapped and events is None and not run.done:
             kind = KINDS.get(type(value))
             if kind is PLAIN or (kind is MESSAGE and is_adopted(ctx, value)):
-                return _hand_over(station, ctx, value, context)
+                return _hand_over(station, ctx, value, kind, context)
         return _returned(station, ctx, value, context)
     except BaseException as error:
         _raised(station, ctx, error)
@@ -188,7 +187,18 @@ def begin(ctx: Context) -> Invocation | None:
     return Invocation(station, ctx, coro, context, first)
 
 
-def _hand_over(station: Station, ctx: Context, value: Payload, context: contextvars.Context) -> Invocation | None:
+def _open(station: Station, value: Payload) -> tuple[Payload, bool]:
+    """Validate what is, or may be, a message; returns what the node takes, and whether that was in a message."""
+    if station.check_in is not None:
+        value = station.check_in(value)
+    if station.unwraps and kind_of(value) is MESSAGE:
+        return value.payload, True
+    return value, False
+
+
+def _hand_over(
+    station: Station, ctx: Context, value: Payload, kind: Kind, context: contextvars.Context
+) -> Invocation | None:
     """What most calls come to, without the calls that `_returned` would take.
 
     The value is plain, or a message that belongs to the trace as it is, and the station has at most one successor.
@@ -196,7 +206,7 @@ def _hand_over(station: Station, ctx: Context, value: Payload, context: contextv
     run, target, check = ctx._run, station.only_target, station.check_out
     if check is not None:
         try:
-            checked = check.validate(value) if KINDS.get(type(value)) is PLAIN else check(value)
+            checked = check.validate(value) if kind is PLAIN else check(value)
         except Exception as error:
             _failed(station, ctx, validation_failed(run.trace_id, station.name, "out", error))
             return None

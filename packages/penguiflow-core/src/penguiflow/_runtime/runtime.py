@@ -227,5 +227,6 @@ def _add_checks(station: Station, registry: ModelRegistry) -> None:
     models = registry.models(station.name)
     if validate in ("both", "in"):
         station.check_in = Check(models.in_model, models.in_adapter)
+        station.typed = True
     if validate in ("both", "out"):
         station.check_out = Check(models.out_model, models.out_adapter)

@@ -88,6 +88,7 @@ class Station(BlockingQueue):
         "ready",
         "runtime",
         "simple",
+        "typed",
         "unwraps",
         "workers",
     )
@@ -118,6 +119,8 @@ class Station(BlockingQueue):
         self.simple = False
         """Whether it is an exit or has one successor, off any cycle."""
         self.gate = Gate(self)
+        self.typed = self.unwraps
+        """Whether a message has to be looked at before the node gets it: validated, or unwrapped."""
         self.check_in: Check | None = None
         self.check_out: Check | None = None
 
