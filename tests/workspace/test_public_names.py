@@ -36,8 +36,11 @@ def listed_names(module: ast.Module) -> list[str] | None:
 
 
 def defined_names(module: ast.Module) -> Iterator[str]:
+    """Return the names that a module defines; a type variable is no name that anyone imports."""
     for node in module.body:
         match node:
+            case ast.Assign(value=ast.Call(func=ast.Name(id="TypeVar" | "ParamSpec" | "TypeVarTuple"))):
+                continue
             case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                 yield name
             case ast.Assign(targets=targets):
@@ -63,7 +66,9 @@ def test_a_public_module_lists_its_public_names(path: Path) -> None:
 
 
 def test_a_public_name_that_is_not_listed_is_found() -> None:
-    assert missing('__all__ = ["a"]\na = 1\n_b = 2\nclass C: ...\nasync def d(): ...\ne: int = 3\n') == ["C", "d", "e"]
+    source = '__all__ = ["a"]\na = 1\n_b = 2\nT = TypeVar("T")\nclass C: ...\nasync def d(): ...\ne: int = 3\n'
+
+    assert missing(source) == ["C", "d", "e"]
 
 
 def exports() -> list[tuple[str, str]]:
