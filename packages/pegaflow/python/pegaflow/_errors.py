@@ -108,7 +108,7 @@ class ClosedError(PegaError):
     code = "CLOSED"
 
 
-class SnapshotNeeded(PegaError):  # noqa: N818 - not a failure: it says what to do next
+class SnapshotNeeded(PegaError):
     """The change feed no longer holds what was asked for: take a snapshot and follow from its seq."""
 
     code = "SNAPSHOT_NEEDED"

@@ -138,15 +138,12 @@ class Station(BlockingQueue):
             lanes[self] = None
             self.queued += 1
             run.pending += 1
-            if run.priority or self.lined or self.queued >= self.pressing:
+            if run.priority or self.queued == self.pressing:
                 self._make_ready(ctx)
             else:
                 self.ready.append(ctx)
-                if self.active < self.limit:
-                    self.lined = ORDINARY
-                    self.workers.runnable.append(self)
-                    if not self.workers.hot:
-                        self.workers.wake()
+                if not self.lined:
+                    self.line_up()
             return True
         if self.queued >= self.maxsize:
             return False
@@ -225,7 +222,14 @@ class Station(BlockingQueue):
         ctx = ready.popleft()
         self.active += 1
         if ready:
-            self.line_up()
+            # As line_up does, without its checks: it is in no line, and the worker that asks is awake.
+            if self.active < self.limit:
+                if self.queued > self.pressing:
+                    self.lined = URGENT
+                    self.workers.urgent.append(self)
+                else:
+                    self.lined = ORDINARY
+                    self.workers.runnable.append(self)
         elif type(ready) is not deque:
             self.ready = deque()
         if not self.ordered:
