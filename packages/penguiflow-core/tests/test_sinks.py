@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from penguiflow import Context, FlowDefinitionError, FlowError, FlowErrorCode, Message, Node, create
-from penguiflow.sinks import send_events, sse_events
+from penguiflow.sinks import client_events, send_events, sse_events
 
 
 async def spell(word: str, ctx: Context) -> str:
@@ -94,12 +93,31 @@ async def test_a_quiet_trace_is_kept_alive_and_loses_nothing() -> None:
 async def test_a_client_that_leaves_cancels_the_trace_where_that_is_asked_for(cancel_on_leave: bool) -> None:
     async with create(Node(wait_for_ever)) as flow:
         trace = await flow.submit("x")
-        events = cast("AsyncGenerator[bytes]", sse_events(trace, cancel_on_leave=cancel_on_leave))
+        events = sse_events(trace, cancel_on_leave=cancel_on_leave)
         async with aclosing(events):
             assert parsed(await anext(events))["event"] == "chunk"
 
         assert trace.done is cancel_on_leave
         await trace.cancel()
+
+
+async def test_events_for_a_client_of_another_kind_cancel_the_trace_too() -> None:
+    async with create(Node(wait_for_ever)) as flow:
+        trace = await flow.submit("x")
+        async with aclosing(client_events(trace, cancel_on_leave=True)) as events:
+            assert (await anext(events)).data["text"] == "waiting"
+
+        assert trace.done
+
+
+async def test_a_client_that_leaves_lets_the_nodes_go_on() -> None:
+    async with create(Node(spell), queue_maxsize=1) as flow:
+        trace = await flow.submit("abcdef")
+        events = sse_events(trace)
+        async with aclosing(events):
+            await anext(events)
+
+        assert await trace.result() == "ABCDEF"
 
 
 async def test_a_client_that_is_cut_off_while_it_waits_cancels_the_trace() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from pydantic_core import to_json, to_jsonable_python
 
-from penguiflow._runtime.trace import Trace
+from penguiflow._runtime.trace import ChunkReader, Trace
 from penguiflow.errors import FlowDefinitionError, FlowError, invalid_bound
 from penguiflow.types import Json, Message, Payload
 
@@ -30,7 +31,7 @@ class ClientEvent:
     """A chunk's place in its stream."""
 
 
-async def client_events(trace: Trace, *, cancel_on_leave: bool = False) -> AsyncIterator[ClientEvent]:
+async def client_events(trace: Trace, *, cancel_on_leave: bool = False) -> AsyncGenerator[ClientEvent, None]:
     """Give the chunks of a trace as they are made and then, exactly once, its results or its error.
 
     A client that takes its time slows the nodes that stream, as with `trace.chunks()`. With `cancel_on_leave` the
@@ -40,17 +41,18 @@ async def client_events(trace: Trace, *, cancel_on_leave: bool = False) -> Async
     Raises:
         FlowError: `CHUNKS_BUSY`, someone else reads the chunks.
     """
-    chunks = trace.chunks()
+    chunks = ChunkReader(trace._run)
     try:
         while (event := await _next_event(trace, chunks)).event == "chunk":
             yield event
         yield event
     finally:
+        await chunks.aclose()
         if cancel_on_leave:
             trace.cancel()
 
 
-async def _next_event(trace: Trace, chunks: AsyncIterator[Any]) -> ClientEvent:
+async def _next_event(trace: Trace, chunks: ChunkReader) -> ClientEvent:
     try:
         chunk = await anext(chunks)
     except StopAsyncIteration:
@@ -65,7 +67,7 @@ async def _next_event(trace: Trace, chunks: AsyncIterator[Any]) -> ClientEvent:
 
 async def sse_events(
     trace: Trace, *, heartbeat_s: float | None = None, cancel_on_leave: bool = False
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Give a trace as Server-Sent Events: what `client_events` gives, as the body of a `text/event-stream` response.
 
     The `id` of a chunk is its `seq`. With `heartbeat_s`, a comment is sent whenever nothing else was for that many
@@ -77,22 +79,20 @@ async def sse_events(
     """
     if heartbeat_s is not None and not heartbeat_s > 0:
         raise invalid_bound("heartbeat_s", heartbeat_s, "a positive number of seconds, or None")
-    chunks = trace.chunks()
+    chunks = ChunkReader(trace._run)
     event: ClientEvent | None = None
     try:
         while event is None or event.event == "chunk":
-            limit = asyncio.timeout(heartbeat_s)
             try:
                 # No chunk is lost where this is interrupted: it is taken only by the step that returns it.
-                async with limit:
+                async with asyncio.timeout(heartbeat_s):
                     event = await _next_event(trace, chunks)
             except TimeoutError:
-                if not limit.expired():
-                    raise
                 yield b": \n\n"
             else:
                 yield _as_sse(event)
     finally:
+        await chunks.aclose()
         if cancel_on_leave:
             trace.cancel()
 
@@ -116,14 +116,14 @@ async def send_events(
     """
     if (send_text is None) == (send_json is None):
         raise FlowDefinitionError("send_events() needs one way to send: pass either send_text or send_json")
-    events = client_events(trace, cancel_on_leave=cancel_on_leave)
     try:
-        async for event in events:
-            message = {"event": event.event, "data": event.data}
-            if send_json is not None:
-                await send_json(message)
-            elif send_text is not None:
-                await send_text(to_json(message).decode())
+        async with aclosing(client_events(trace)) as events:
+            async for event in events:
+                message = {"event": event.event, "data": event.data}
+                if send_json is not None:
+                    await send_json(message)
+                elif send_text is not None:
+                    await send_text(to_json(message).decode())
     finally:
         if cancel_on_leave:
             trace.cancel()

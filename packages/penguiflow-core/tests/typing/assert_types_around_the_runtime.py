@@ -1,6 +1,6 @@
 """What type checkers tell users of stores, buses, remote nodes, sinks and the test kit; never run."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, assert_type
 
 from penguiflow import (
@@ -86,7 +86,7 @@ async def persist(store: StateStore, bus: MessageBus) -> None:
 async def serve(flow: PenguiFlow) -> None:
     trace = await flow.submit(Message(payload="q"))
     assert_type(trace, Trace)
-    assert_type(sse_events(trace, heartbeat_s=15), AsyncIterator[bytes])
+    assert_type(sse_events(trace, heartbeat_s=15), AsyncGenerator[bytes, None])
     async for event in client_events(trace):
         assert_type(event, ClientEvent)
         assert_type(event.seq, int | None)
