@@ -357,6 +357,100 @@ async def test_an_agent_that_takes_no_cancellation_holds_nobody_up(caplog: pytes
     assert "could not cancel task 'task-1' at https://agent.example" in caplog.text
 
 
+class Impatient(LocalTransport):
+    """A transport whose caller is cancelled a second time while it cancels."""
+
+    async def stream(
+        self, agent_url: str, agent_card: dict[str, Any], message: dict[str, Any]
+    ) -> AsyncIterator[dict[str, Any]]:
+        self.caller = asyncio.current_task()
+        async for part in super().stream(agent_url, agent_card, message):
+            yield part
+
+    async def cancel(self, agent_url: str, task_id: str) -> None:
+        assert self.caller is not None
+        self.caller.cancel()
+        await super().cancel(agent_url, task_id)
+
+
+async def test_a_second_cancellation_does_not_cut_the_first_one_short() -> None:
+    transport = Impatient(WORKING, never())
+    events: list[FlowEvent] = []
+    async with create(remote(transport, agent_card=STREAMING), on_event=events.append) as flow:
+        await stopped_by_cancel(flow, transport)
+
+    assert transport.cancelled == [(URL, "task-1")]
+    (called_off,) = [event for event in events if event.event_type == "remote_call_error"]
+    assert called_off.extra["remote_cancelled"] is True
+
+
+class CannotClose(LocalTransport):
+    """A transport whose streams are iterators that cannot be closed, or do not close well."""
+
+    def __init__(self, *parts: Any, closes: bool) -> None:
+        super().__init__(*parts)
+        self.closes = closes
+        self.at = iter(parts)
+
+    def stream(self, agent_url: str, agent_card: dict[str, Any], message: dict[str, Any]) -> Any:
+        return Broken(self.at) if self.closes else Bare(self.at)
+
+
+class Bare:
+    """The least a stream can be."""
+
+    def __init__(self, parts: Any) -> None:
+        self.parts = parts
+
+    def __aiter__(self) -> Any:
+        return self
+
+    async def __anext__(self) -> Any:
+        return next(self.parts)
+
+
+class Broken(Bare):
+    """A stream that fails as it is closed."""
+
+    async def aclose(self) -> None:
+        raise OSError("already gone")
+
+
+@pytest.mark.parametrize("closes", [True, False])
+async def test_a_stream_that_does_not_close_well_spoils_no_result(
+    closes: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    transport = CannotClose(WORKING, {"kind": "result", **DONE}, closes=closes)
+
+    assert await ask(transport, agent_card=STREAMING) == "found"
+    assert ("already gone" in caplog.text) is closes
+
+
+async def test_what_arrives_after_the_trace_has_ended_cancels_the_task() -> None:
+    transport = LocalTransport(WORKING, "cancel", {"kind": "chunk", "text": "late"})
+    flow = create(remote(transport, agent_card=STREAMING))
+
+    async def end_trace(part: Any) -> Any:
+        if part == "cancel":
+            flow.cancel("t")
+            return WORKING
+        return part
+
+    transport._answer = end_trace  # type: ignore[method-assign]
+    async with flow:
+        with pytest.raises(TraceCancelled):
+            await flow.ask(Message(payload="penguins", trace_id="t"))
+
+    assert transport.cancelled == [(URL, "task-1")]
+
+
+async def test_a_result_that_is_no_json_still_counts() -> None:
+    result = object()
+
+    async with create(remote(LocalTransport({**DONE, "result": result})), on_event=lambda _: None) as flow:
+        assert await flow.ask("penguins") is result
+
+
 async def test_the_remote_task_is_noted_once_in_the_state_store() -> None:
     store = InMemoryStateStore()
     transport = LocalTransport(WORKING, WORKING, {"kind": "result", **DONE})
