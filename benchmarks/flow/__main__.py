@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.flow import _memory, _page, _peers, _report
+from benchmarks.flow import _memory, _page, _peers, _report, _weight
 from benchmarks.flow._cases import QUICK, Counts, every_case
 from benchmarks.flow._rounds import interleave
 
@@ -16,7 +16,7 @@ from benchmarks.flow._rounds import interleave
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.flow", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="of which the median counts; default: %(default)s")
-    parser.add_argument("--only", metavar="PARTS", default="abcdp", help="parts to measure; default: %(default)s")
+    parser.add_argument("--only", metavar="PARTS", default="abcdpw", help="parts to measure; default: %(default)s")
     parser.add_argument(
         "--quick", action="store_true", help="a short run that shows it works; its figures mean nothing"
     )
@@ -41,7 +41,7 @@ def main() -> int:
             versions[peer.name] = peer.version
             cases += _peers.cases(peer, [case for case in cases if not case.floors], quick=arguments.quick)
         interleave(cases, rounds=rounds, note=_note)
-    _note("memory")
+    _note("memory and weight")
     report = {
         "machine": _report.machine(),
         "rounds": rounds,
@@ -49,6 +49,7 @@ def main() -> int:
         "peers": versions,
         "cases": _report.rows(cases),
         "memory": _memory.measure(counts.traces) if "d" in arguments.only else [],
+        "weight": _weight.measure(rounds) if "w" in arguments.only else None,
     }
     print(_page.render(report))
     arguments.json.parent.mkdir(parents=True, exist_ok=True)

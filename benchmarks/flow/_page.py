@@ -33,6 +33,8 @@ def render(report: dict[str, Any]) -> str:
             lines += [f"### {title}", "", *_case_table(rows), ""]
     if report["memory"]:
         lines += ["### Memory", "", *_memory_table(report["memory"]), ""]
+    if report["weight"] is not None:
+        lines += ["### Weight", "", *_weight_lines(report["weight"]), ""]
     return "\n".join([*lines, "### Bounds that it does not reach yet", "", *_missed(report)])
 
 
@@ -76,6 +78,15 @@ def _memory_table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         )
 
 
+def _weight_lines(weight: dict[str, Any]) -> Iterator[str]:
+    times = [f"{what} {seconds * 1e3:.0f} ms" for what, seconds in weight["import_s"].items()]
+    yield (
+        f"Imported in a fresh process: {', '.join(times)} "
+        f"(at most {_against(weight['import_s']['penguiflow'] * 1e3, weight['import_s_at_most'] * 1e3)}). "
+        f"Installed with it: {', '.join(f'`{name}`' for name in weight['requires'])}, and what these need."
+    )
+
+
 def _missed(report: dict[str, Any]) -> Iterator[str]:
     missed = [row for row in report["cases"] if row["met"] is False]
     for row in missed:
@@ -88,6 +99,9 @@ def _missed(report: dict[str, Any]) -> Iterator[str]:
         if row["met"] is False:
             missed.append(row)
             yield f"- Memory of {row['contender']}: see the table."
+    if report["weight"] is not None and not report["weight"]["met"]:
+        missed.append(report["weight"])
+        yield "- The import takes longer than it should."
     if not missed:
         yield "None in this run."
 

@@ -59,6 +59,11 @@ def test_memory_is_measured_for_flows_and_their_floor(report: dict[str, Any]) ->
         assert row["peak_mb"] > 0
 
 
+def test_the_import_is_timed_next_to_that_of_its_dependencies(report: dict[str, Any]) -> None:
+    assert min(report["weight"]["import_s"].values()) > 0
+    assert sorted(name.partition(">")[0] for name in report["weight"]["requires"]) == ["anyio", "pydantic"]
+
+
 def test_the_tables_replace_what_stood_between_the_markers(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "old" not in text.split("\n")
