@@ -303,3 +303,39 @@ async def test_the_number_of_tasks_does_not_grow_with_the_number_of_messages() -
         for trace in traces:
             await trace.result()
         assert len(asyncio.all_tasks()) - before <= 2 * 4
+
+
+async def test_an_emission_that_is_cancelled_takes_back_its_own_message_only() -> None:
+    gate, entered = asyncio.Event(), asyncio.Event()
+
+    async def work(message: Message, ctx: Context) -> Message:
+        entered.set()
+        await gate.wait()
+        return message
+
+    async with create(Node(work, policy=NodePolicy(max_concurrency=1)), queue_maxsize=1) as flow:
+        for part in "ab":
+            await flow.emit(Message(payload=part, trace_id="t"))
+            await entered.wait()
+        waiting = asyncio.create_task(flow.emit(Message(payload="c", trace_id="t")))
+        await turns()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        gate.set()
+        assert [(await flow.fetch()).payload for _ in range(2)] == ["a", "b"]
+        await turns()
+        assert flow.active_traces == []
+
+
+def test_a_flow_is_not_used_from_another_event_loop() -> None:
+    async def echo(n: int, ctx: Context) -> int:
+        return n
+
+    async def main() -> None:
+        async with create(Node(echo)) as flow:
+            with pytest.raises(ValueError, match="another event loop"):
+                await asyncio.to_thread(lambda: asyncio.run(flow.ask(1)))
+            future = asyncio.run_coroutine_threadsafe(flow.ask(1), asyncio.get_running_loop())
+            assert await asyncio.wrap_future(future) == 1
+
+    asyncio.run(main())

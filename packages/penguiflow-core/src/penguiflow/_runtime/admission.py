@@ -21,7 +21,8 @@ __all__ = ["admit", "admit_nowait", "admitted", "require_open"]
 async def admit(run: Run, value: Payload, entries: Sequence[Station]) -> None:
     """Put a message into the inbox of every entry, waiting in order of arrival where one is full.
 
-    Cancelled while waiting, the run is cancelled as a whole: nobody has a handle to it yet.
+    Cancelled while waiting, a submitted run is cancelled as a whole: nobody has a handle to it yet. Of an emitted
+    one, which may have other messages at work, only this message is taken back.
     """
     waiting = admit_nowait(run, value, entries)
     if waiting:
@@ -34,7 +35,8 @@ async def admitted(run: Run, waiting: list[Blocked]) -> None:
         for blocked in waiting:
             await blocked.future
     except BaseException:
-        run.fail(TraceCancelled(run.trace_id, "the submission was cancelled while it waited for admission"))
+        if not run.emitted:
+            run.fail(TraceCancelled(run.trace_id, "the submission was cancelled while it waited for admission"))
         raise
     finally:
         for blocked in waiting:

@@ -359,6 +359,10 @@ def create(*adjacencies: Adjacency | Node, **options: Any) -> PenguiFlow:
 
 
 def _open(runtime: Runtime, msg: Payload, *, emitted: bool) -> Run:
+    if runtime.loop is not asyncio.get_running_loop():
+        raise FlowDefinitionError(
+            "the flow runs in another event loop; hand the message over with asyncio.run_coroutine_threadsafe(...)"
+        )
     if kind_of(msg) is not MESSAGE:
         return runtime.open_run(new_trace_id(), None, emitted=emitted)
     active = runtime.active.get(msg.trace_id)

@@ -114,6 +114,9 @@ class Invocation:
         if self._why is _Why.TIMEOUT:
             _failed(station, self._ctx, _time_out_error(station, self._ctx, "ran"))
             return
+        events = station.runtime.events
+        if events is not None and run.error is not None:
+            events.node_failed(station, run, self._ctx, run.error)
         station.end(run)
 
     def _time_out(self) -> None:

@@ -15,6 +15,9 @@ from penguiflow.types import Payload
 if TYPE_CHECKING:
     pass
 
+if TYPE_CHECKING:
+    from penguiflow._runtime.run import Run
+
 __all__ = ["Rookery"]
 
 
@@ -22,6 +25,7 @@ __all__ = ["Rookery"]
 class _Item:
     """One value, or the error of a failed trace, on its way to `fetch()`."""
 
+    run: Run
     exit_name: str | None
     value: Payload
     error: FlowError | None = None
@@ -41,7 +45,7 @@ class _Exit(BlockingQueue):
     def offer(self, ctx: Context) -> bool:
         if self.count >= self._rookery.maxsize and not self._rookery.unbounded:
             return False
-        self._rookery.give_at_once(self.name, ctx._value)
+        self._rookery.give_at_once(ctx._run, self.name, ctx._value)
         return True
 
 
@@ -94,20 +98,20 @@ class Rookery:
             return None
         return Blocked(exit_, given, lends_slot=True)
 
-    def give_at_once(self, exit_name: str, value: Payload) -> None:
+    def give_at_once(self, run: Run, exit_name: str, value: Payload) -> None:
         """Add a value, whatever the bound."""
         exit_ = self._exits.get(exit_name)
         if exit_ is None:
             exit_ = self._exits[exit_name] = _Exit(self, exit_name)
         exit_.count += 1
-        self._put(_Item(exit_name, value))
+        self._put(_Item(run, exit_name, value))
 
-    def failed(self, error: FlowError) -> None:
+    def failed(self, run: Run, error: FlowError) -> None:
         """Tell whoever fetches that an emitted trace has failed."""
         if self._errors_as_values:
-            self._put(_Item(None, error))
+            self._put(_Item(run, None, error))
         else:
-            self._put(_Item(None, None, error))
+            self._put(_Item(run, None, None, error))
 
     async def fetch(self, *, timeout_s: float | None = None) -> Payload:
         """Return the next value. Fetchers are served in order; one that is cancelled or times out loses nothing."""
@@ -181,6 +185,9 @@ class Rookery:
                 emitter.set_result(None)
 
     def _open(self, item: _Item) -> Payload:
+        events = item.run.runtime.events
+        if events is not None:
+            events.post("fetch", item.run)
         if item.error is not None:
             raise item.error.with_traceback(None)
         return item.value

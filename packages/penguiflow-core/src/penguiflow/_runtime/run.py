@@ -133,7 +133,7 @@ class Run:
     def give_at_once(self, exit_name: str, value: Payload) -> None:
         """Add a value to what the trace gives, also above the bound of a reader who is behind."""
         if self.emitted:
-            self.runtime.rookery.give_at_once(exit_name, value)
+            self.runtime.rookery.give_at_once(self, exit_name, value)
         else:
             self.results.append((exit_name, value))
 
@@ -195,7 +195,7 @@ class Run:
         if self.chunks is not None and self.parent is None:
             self.chunks.close()
         if self.emitted and error is not None:
-            runtime.rookery.failed(error)
+            runtime.rookery.failed(self, error)
         if self.waiters is not None:
             for waiter in self.waiters:
                 if not waiter.done():

@@ -18,7 +18,7 @@ from penguiflow._runtime.store import StoreWriter
 from penguiflow._runtime.timers import Timers
 from penguiflow._runtime.validation import Check
 from penguiflow._runtime.workers import Workers
-from penguiflow.errors import FlowStopped, TraceActive, TraceCancelled
+from penguiflow.errors import FlowError, FlowErrorCode, FlowStopped, TraceActive, TraceCancelled
 from penguiflow.policies import PolicyLike
 from penguiflow.registry import ModelRegistry
 from penguiflow.state import StateStore
@@ -214,6 +214,12 @@ class Runtime:
         logger.error(
             "node %r of trace %s ignored its cancellation for %s s and is left behind", node_name, trace_id, GRACE_S
         )
+
+    def crashed(self, run: Run, error: Exception) -> None:
+        """Fail a run whose message the runtime itself could not handle."""
+        logger.error("the runtime failed in trace %s; please report this", run.trace_id, exc_info=error)
+        message = f"the runtime failed with {type(error).__name__}: {error}"
+        run.fail(FlowError(run.trace_id, None, FlowErrorCode.NODE_EXCEPTION, message, error))
 
     def choose_entries(self, to: Sequence[str] | None) -> list[Station]:
         """Return the stations a message from outside goes to."""

@@ -113,10 +113,14 @@ class Workers:
             ctx = station.take()
             if ctx is None:
                 continue
-            invocation = begin(ctx)
-            if invocation is not None and not await invocation.run(self, task):
-                # Cancelled for the sake of its invocation: the task ends, what is runnable goes to another.
-                return
+            try:
+                invocation = begin(ctx)
+                if invocation is not None and not await invocation.run(self, task):
+                    # Cancelled for the sake of its invocation: the task ends, what is runnable goes to another.
+                    return
+            except Exception as error:
+                # Nothing that a node does leads here; whoever awaits the trace must not be left waiting for a defect.
+                ctx._run.runtime.crashed(ctx._run, error)
             if handled >= _BURST:
                 handled = 1
                 await asyncio.sleep(0)
