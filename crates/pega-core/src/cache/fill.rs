@@ -108,7 +108,7 @@ unsafe fn bring_in<'a>(
     Ok(Change::put(hashed, Payload::Staged(staged), checksum, 0))
 }
 
-fn is_lack_of_room(error: &Error) -> bool {
+pub(super) fn is_lack_of_room(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::MemoryFull | ErrorKind::DiskFull | ErrorKind::QuotaExceeded | ErrorKind::TooLarge)
 }
 

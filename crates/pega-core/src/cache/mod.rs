@@ -9,6 +9,8 @@ mod fill;
 mod hashes;
 mod hint;
 mod lease;
+#[cfg(target_os = "linux")]
+mod lend;
 mod load;
 mod namespace;
 mod pins;
@@ -20,8 +22,10 @@ use std::time::Duration;
 
 pub use hashes::{Hashes, MAX_HASH_BYTES, MIN_HASH_BYTES};
 pub use hint::Action;
-pub(crate) use lease::Leases;
-use lease::{Blocks, Kept, Leased};
+pub(crate) use lease::{Blocks, Leases};
+use lease::{Kept, Leased};
+#[cfg(target_os = "linux")]
+pub(crate) use lend::Lent;
 pub use lease::{Lease, Token};
 pub use load::Target;
 pub use namespace::MAX_NAMESPACE_BYTES;

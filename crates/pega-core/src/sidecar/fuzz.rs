@@ -1,8 +1,9 @@
 //! The parsers of bytes from the socket, as fuzz targets and property tests reach them.
 
 use super::frame::split;
-use super::reply::{Changed, Committed, DONE, FAILED, Greeting, Leased, Numbered, decode, read_error};
+use super::reply::{Changed, Committed, DONE, FAILED, Greeting, Leased, Numbered, Room, decode, read_error};
 use super::request::Request;
+use crate::cache::CacheStats;
 use crate::error::Result;
 
 /// Reads `bytes` as a server does and gives how many requests they hold before they end or break the protocol.
@@ -33,6 +34,8 @@ pub fn reply(bytes: &[u8]) -> bool {
             decode::<Greeting>(payload).is_ok()
                 | decode::<Committed>(payload).is_ok()
                 | decode::<Leased>(payload).is_ok()
+                | decode::<Vec<Room>>(payload).is_ok()
+                | decode::<CacheStats>(payload).is_ok()
                 | decode::<Vec<Changed>>(payload).is_ok()
                 | decode::<Vec<Option<Numbered>>>(payload).is_ok()
                 | decode::<Vec<(String, u64)>>(payload).is_ok()
@@ -53,8 +56,9 @@ fn encoded(request: &Request<'_>) -> Vec<u8> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::cache_request::{CacheRequest, PackedHashes};
     use super::super::frame::Header;
-    use super::super::request::{CacheRequest, Change, Hashes, Written};
+    use super::super::request::{Change, Written};
     use super::*;
 
     fn numbers() -> impl Strategy<Value = Vec<u64>> {
@@ -96,14 +100,14 @@ mod tests {
             flags in any::<[bool; 2]>(),
         ) {
             let changes = written.iter().map(|written| Change::Adopt { key: &key, written: *written, ttl_ms: 7 });
-            let hashes = Hashes { width: 16, packed: &[3; 64] };
+            let hashes = PackedHashes { hash_bytes: 16, packed: &[3; 64] };
             let requests = [
                 Request::Reserve { sizes_bytes: numbers.clone() },
-                Request::Drop { pins: numbers.clone() },
+                Request::Drop { pins: numbers },
                 Request::Commit { atomic: flags[0], renew: flags[1], changes: changes.collect() },
                 Request::Locate { hold_from_bytes: 9, keys: vec![&key, &key] },
                 Request::Cache { namespace: "model", ask: CacheRequest::Store { hashes, written } },
-                Request::Cache { namespace: "", ask: CacheRequest::Reserve { hashes, sizes_bytes: numbers } },
+                Request::Cache { namespace: "", ask: CacheRequest::Reserve { hashes, block_bytes: 9 } },
             ];
             for request in requests {
                 let payload = encoded(&request);

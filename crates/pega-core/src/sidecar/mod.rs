@@ -3,6 +3,7 @@
 //! The server owns the engine. A client maps the same memory file, writes values into room reserved for it, and
 //! copies values out of it; what travels over the socket is keys, places and checksums, never the bytes.
 
+mod cache_request;
 mod client;
 mod codec;
 mod frame;
@@ -16,7 +17,7 @@ mod request;
 mod server;
 mod socket;
 
-pub use client::{Client, Put, Read, Value, View, Write};
+pub use client::{Client, Put, Read, RemoteCache, RemoteLease, Value, View, Write};
 pub use place::Place;
 pub use prometheus::prometheus_text;
 pub use server::{ServeOptions, Server};

@@ -2,6 +2,7 @@
 
 use super::codec::{Reader, Writer, broken};
 use super::place::Place;
+use crate::cache::CacheStats;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The kind of a frame that ends an answer.
@@ -62,6 +63,17 @@ pub struct Leased {
     pub present: Vec<bool>,
 }
 
+/// What became of a block that is to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// It is there already.
+    Present,
+    /// There is no room for it.
+    Refused,
+    /// Room that the client will write.
+    Reserved(Numbered),
+}
+
 /// One change of the change feed; the value of a put is held in the arena until dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
@@ -88,6 +100,16 @@ impl Payload for bool {
 
     fn read(reader: &mut Reader<'_>) -> Result<Self> {
         reader.flag()
+    }
+}
+
+impl Payload for u32 {
+    fn write(&self, writer: &mut Writer) {
+        writer.u32(*self);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        reader.u32()
     }
 }
 
@@ -153,6 +175,9 @@ pub(super) trait Item: Payload {
 
 impl Item for bool {
     const MIN_BYTES: usize = 1;
+}
+impl Item for u32 {
+    const MIN_BYTES: usize = 4;
 }
 impl Item for Vec<u8> {
     const MIN_BYTES: usize = 4;
@@ -237,6 +262,83 @@ impl Payload for Leased {
     fn read(reader: &mut Reader<'_>) -> Result<Self> {
         Ok(Self { token: reader.array()?, present: Payload::read(reader)? })
     }
+}
+
+impl Payload for Room {
+    fn write(&self, writer: &mut Writer) {
+        match self {
+            Self::Present => writer.u8(0),
+            Self::Refused => writer.u8(1),
+            Self::Reserved(numbered) => {
+                writer.u8(2);
+                numbered.write(writer);
+            }
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        match reader.u8()? {
+            0 => Ok(Self::Present),
+            1 => Ok(Self::Refused),
+            2 => Ok(Self::Reserved(Payload::read(reader)?)),
+            other => Err(broken("room for a block is of no known kind").with("kind", other)),
+        }
+    }
+}
+
+impl Item for Room {
+    const MIN_BYTES: usize = 1;
+}
+
+impl Payload for CacheStats {
+    fn write(&self, writer: &mut Writer) {
+        let counts = [
+            self.blocks,
+            self.block_bytes,
+            self.memory_hits,
+            self.disk_hits,
+            self.misses,
+            self.loaded_blocks,
+            self.loaded_bytes,
+            self.load_failures,
+            self.stored_blocks,
+            self.stored_bytes,
+            self.present_blocks,
+            self.refused_blocks,
+            self.quota_drops,
+        ];
+        counts.iter().for_each(|count| writer.u64(*count));
+        self.quota_bytes.write(writer);
+        let shares = [self.memory_residence_s, self.lifetime_s, self.hit_rate, self.infinite_hit_rate];
+        shares.iter().for_each(|share| share.map(f64::to_bits).write(writer));
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        Ok(Self {
+            blocks: reader.u64()?,
+            block_bytes: reader.u64()?,
+            memory_hits: reader.u64()?,
+            disk_hits: reader.u64()?,
+            misses: reader.u64()?,
+            loaded_blocks: reader.u64()?,
+            loaded_bytes: reader.u64()?,
+            load_failures: reader.u64()?,
+            stored_blocks: reader.u64()?,
+            stored_bytes: reader.u64()?,
+            present_blocks: reader.u64()?,
+            refused_blocks: reader.u64()?,
+            quota_drops: reader.u64()?,
+            quota_bytes: Payload::read(reader)?,
+            memory_residence_s: share(reader)?,
+            lifetime_s: share(reader)?,
+            hit_rate: share(reader)?,
+            infinite_hit_rate: share(reader)?,
+        })
+    }
+}
+
+fn share(reader: &mut Reader<'_>) -> Result<Option<f64>> {
+    Ok(Option::<u64>::read(reader)?.map(f64::from_bits))
 }
 
 impl Payload for Changed {

@@ -1,14 +1,13 @@
 //! What a client asks: one kind of frame each, decoded without copying keys or hashes.
 
+use super::cache_request::CacheRequest;
 use super::codec::{Reader, Writer, broken};
 use crate::MAX_KEY_BYTES;
+use crate::cache::MAX_NAMESPACE_BYTES;
 use crate::error::Result;
 
 /// The bytes that open a greeting, so that a stranger on the socket is told at once.
 const MAGIC: [u8; 8] = *b"pegaflow";
-
-/// The longest name of a namespace, in bytes.
-pub const MAX_NAMESPACE_BYTES: usize = 255;
 
 /// One request of a client.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,88 +131,6 @@ pub struct Written {
     pub checksum: u64,
 }
 
-/// Hashes of one width, one after the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hashes<'a> {
-    /// The size of each, 16 to 32 bytes.
-    pub width: usize,
-    /// All of them.
-    pub packed: &'a [u8],
-}
-
-impl<'a> Hashes<'a> {
-    /// The hashes one by one.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
-        self.packed.chunks_exact(self.width)
-    }
-}
-
-/// What is asked of a block cache.
-#[derive(Clone, Debug, PartialEq)]
-pub enum CacheRequest<'a> {
-    /// Set the quota of the namespace.
-    SetQuota {
-        /// The most bytes it may take; zero for no limit.
-        quota_bytes: u64,
-    },
-    /// How many leading hashes are there.
-    Match {
-        /// The hashes.
-        hashes: Hashes<'a>,
-    },
-    /// Pin blocks until released.
-    Lease {
-        /// The hashes.
-        hashes: Hashes<'a>,
-        /// Milliseconds until the lease ends by itself; zero for the default.
-        max_age_ms: u64,
-    },
-    /// Use a lease of another client.
-    Attach {
-        /// Its token.
-        token: [u8; 16],
-    },
-    /// End a lease.
-    Release {
-        /// Its token.
-        token: [u8; 16],
-    },
-    /// Hold blocks of a lease while they are copied.
-    Load {
-        /// The token of the lease.
-        token: [u8; 16],
-        /// The first block wanted, counted in the lease.
-        first: u32,
-        /// How many blocks.
-        count: u32,
-    },
-    /// Reserve space for the blocks that are not there yet.
-    Reserve {
-        /// The hashes.
-        hashes: Hashes<'a>,
-        /// The size of each block.
-        sizes_bytes: Vec<u64>,
-    },
-    /// Enter blocks that were written.
-    Store {
-        /// The hashes.
-        hashes: Hashes<'a>,
-        /// What was written for each.
-        written: Vec<Written>,
-    },
-    /// Say how blocks will be used.
-    Hint {
-        /// The hashes.
-        hashes: Hashes<'a>,
-        /// The number of the action.
-        action: u8,
-        /// Milliseconds: how long to pin, or until the next use.
-        span_ms: u64,
-    },
-    /// Read the figures of the namespace.
-    Stats,
-}
-
 fn key<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8]> {
     let key = reader.bytes()?;
     if key.len() > MAX_KEY_BYTES {
@@ -222,30 +139,14 @@ fn key<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8]> {
     Ok(key)
 }
 
-fn written(reader: &mut Reader<'_>) -> Result<Written> {
+pub(super) fn written(reader: &mut Reader<'_>) -> Result<Written> {
     Ok(Written { reservation: reader.u64()?, start: reader.u64()?, size_bytes: reader.u64()?, checksum: reader.u64()? })
 }
 
-fn write_written(writer: &mut Writer, written: &Written) {
+pub(super) fn write_written(writer: &mut Writer, written: &Written) {
     for number in [written.reservation, written.start, written.size_bytes, written.checksum] {
         writer.u64(number);
     }
-}
-
-fn hashes<'a>(reader: &mut Reader<'a>) -> Result<Hashes<'a>> {
-    let width = usize::from(reader.u8()?);
-    let packed = reader.bytes()?;
-    if !(16..=32).contains(&width) || !packed.len().is_multiple_of(width) {
-        return Err(broken("hashes are not of 16 to 32 bytes each")
-            .with("hash_bytes", width)
-            .with("packed_bytes", packed.len()));
-    }
-    Ok(Hashes { width, packed })
-}
-
-fn write_hashes(writer: &mut Writer, hashes: &Hashes<'_>) {
-    writer.u8(u8::try_from(hashes.width).unwrap_or(0));
-    writer.bytes(hashes.packed);
 }
 
 impl<'a> Change<'a> {
@@ -277,75 +178,6 @@ impl<'a> Change<'a> {
 
 /// The least that a [`Change`] takes in a frame: its kind and the length of its key.
 const MIN_CHANGE_BYTES: usize = 5;
-const WRITTEN_BYTES: usize = 32;
-
-impl<'a> CacheRequest<'a> {
-    fn decode(kind: u8, reader: &mut Reader<'a>) -> Result<Self> {
-        Ok(match kind {
-            0 => Self::SetQuota { quota_bytes: reader.u64()? },
-            1 => Self::Match { hashes: hashes(reader)? },
-            2 => Self::Lease { hashes: hashes(reader)?, max_age_ms: reader.u64()? },
-            3 => Self::Attach { token: reader.array()? },
-            4 => Self::Release { token: reader.array()? },
-            5 => Self::Load { token: reader.array()?, first: reader.u32()?, count: reader.u32()? },
-            6 => Self::Reserve { hashes: hashes(reader)?, sizes_bytes: reader.list(8, Reader::u64)? },
-            7 => Self::Store { hashes: hashes(reader)?, written: reader.list(WRITTEN_BYTES, written)? },
-            8 => Self::Hint { hashes: hashes(reader)?, action: reader.u8()?, span_ms: reader.u64()? },
-            9 => Self::Stats,
-            other => return Err(broken("a request to a block cache is of no known kind").with("kind", other)),
-        })
-    }
-
-    fn encode(&self, writer: &mut Writer) {
-        match self {
-            Self::SetQuota { quota_bytes } => {
-                writer.u8(0);
-                writer.u64(*quota_bytes);
-            }
-            Self::Match { hashes } => {
-                writer.u8(1);
-                write_hashes(writer, hashes);
-            }
-            Self::Lease { hashes, max_age_ms } => {
-                writer.u8(2);
-                write_hashes(writer, hashes);
-                writer.u64(*max_age_ms);
-            }
-            Self::Attach { token } => {
-                writer.u8(3);
-                writer.raw(token);
-            }
-            Self::Release { token } => {
-                writer.u8(4);
-                writer.raw(token);
-            }
-            Self::Load { token, first, count } => {
-                writer.u8(5);
-                writer.raw(token);
-                writer.u32(*first);
-                writer.u32(*count);
-            }
-            Self::Reserve { hashes, sizes_bytes } => {
-                writer.u8(6);
-                write_hashes(writer, hashes);
-                writer.list(sizes_bytes, |w, size| w.u64(*size));
-            }
-            Self::Store { hashes, written } => {
-                writer.u8(7);
-                write_hashes(writer, hashes);
-                writer.list(written, write_written);
-            }
-            Self::Hint { hashes, action, span_ms } => {
-                writer.u8(8);
-                write_hashes(writer, hashes);
-                writer.u8(*action);
-                writer.u64(*span_ms);
-            }
-            Self::Stats => writer.u8(9),
-        }
-    }
-}
-
 impl<'a> Request<'a> {
     /// Reads the payload of a frame of this kind.
     ///

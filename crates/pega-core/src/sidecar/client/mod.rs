@@ -1,8 +1,11 @@
 //! The other processes: the operations of an engine, asked of the sidecar that owns it.
 
+mod cache;
 mod lane;
+mod lease;
 mod pool;
 mod read;
+mod transfer;
 mod view;
 mod window;
 mod write;
@@ -12,7 +15,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+pub use self::cache::RemoteCache;
 use self::lane::Lane;
+pub use self::lease::RemoteLease;
 use self::pool::Pool;
 pub use self::read::{Read, Value};
 pub use self::view::View;
@@ -22,12 +27,16 @@ use super::frame::PROTOCOL_VERSION;
 use super::reply::Greeting;
 use super::request::Request;
 use crate::error::{Error, ErrorKind, Result};
+use crate::work;
 
 /// The most keys or hashes in one frame; longer batches take several.
 const MAX_BATCH: usize = 8192;
 
 /// The most bytes of keys or hashes in one frame, which leaves room for the rest of it.
 const MAX_BATCH_BYTES: usize = 768 << 10;
+
+/// The most bytes on their way at once for one operation.
+const MAX_ROUND_BYTES: usize = 64 << 20;
 
 /// What the clones of a client share.
 struct Connection {
@@ -37,6 +46,7 @@ struct Connection {
     path: PathBuf,
     /// Values that were let go of and of which the server was not told yet.
     dropped: Mutex<Vec<u64>>,
+    work: work::Pool,
 }
 
 /// A connection to a sidecar. Clones share it, and any number of threads may use it at once.
@@ -66,6 +76,7 @@ impl Client {
             greeting,
             path: path.to_owned(),
             dropped: Mutex::new(Vec::new()),
+            work: work::Pool::new("pega-sidecar"),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -109,6 +120,24 @@ impl Client {
     /// Runs one operation on a lane.
     fn with<T>(&self, operation: impl FnOnce(&mut Lane) -> Result<T>) -> Result<T> {
         self.shared.with(operation)
+    }
+
+    fn window(&self) -> &Window {
+        &self.shared.window
+    }
+
+    /// The most bytes held or reserved at once: enough that round trips do not count, and a share of the arena.
+    fn round_bytes(&self) -> usize {
+        usize::try_from(self.shared.greeting.arena_bytes / 4).unwrap_or(usize::MAX).min(MAX_ROUND_BYTES)
+    }
+
+    /// The threads for loads and stores in the background.
+    fn work(&self) -> &work::Pool {
+        &self.shared.work
+    }
+
+    fn let_go(&self, numbers: &[u64]) {
+        self.shared.let_go(numbers.iter().copied());
     }
 
     /// Closes the connections. What was reserved, pinned or leased is given back.

@@ -8,7 +8,8 @@ use rustix::fs::SealFlags;
 use rustix::mm::Advice;
 
 use crate::arena::{Access, Mapping};
-use crate::checksum;
+use crate::cache::{Span, total_bytes};
+use crate::checksum::{self, SummedCopy};
 use crate::error::{Error, Result};
 use crate::sidecar::codec::broken;
 use crate::sidecar::place::Place;
@@ -64,6 +65,49 @@ impl Window {
         // SAFETY: the source is mapped for as long as `self` lives; the target is the caller's promise.
         let sum = unsafe { checksum::copy_raw(target, source, length(place.size_bytes)?) };
         Ok(sum == place.checksum)
+    }
+
+    /// As [`Self::copy_out`], to several runs that are together as long as the value.
+    ///
+    /// # Safety
+    /// The runs are valid for writes, and nothing else writes there meanwhile.
+    pub(super) unsafe fn scatter_out(&self, place: Place, spans: &[Span]) -> Result<bool> {
+        let mut source = self.address(place)?;
+        debug_assert_eq!(total_bytes(spans) as u64, place.size_bytes);
+        let mut copy = SummedCopy::default();
+        for span in spans {
+            // SAFETY: the source is mapped for as long as `self` lives; the rest is the caller's promise.
+            unsafe {
+                copy.copy(span.start(), source, span.len());
+                source = source.add(span.len());
+            }
+        }
+        Ok(copy.finish() == place.checksum)
+    }
+
+    /// Fills reserved space from several runs and gives the checksum of what it then holds.
+    ///
+    /// # Safety
+    /// The runs are valid for reads.
+    pub(super) unsafe fn gather_in(&self, space: Place, spans: &[Span]) -> Result<u64> {
+        if total_bytes(spans) as u64 != space.size_bytes {
+            return Err(
+                broken("the sidecar reserved other room than was asked for").with("size_bytes", space.size_bytes)
+            );
+        }
+        let offset = self.check(space.offset, space.size_bytes)?;
+        // SAFETY: within the mapping, as just checked.
+        let mut target = unsafe { self.writable()?.start().add(offset) };
+        let mut copy = SummedCopy::default();
+        for span in spans {
+            // SAFETY: within space that the server keeps for this lane alone, as in `copy_in`; the runs are the
+            // caller's promise.
+            unsafe {
+                copy.copy(target, span.start(), span.len());
+                target = target.add(span.len());
+            }
+        }
+        Ok(copy.finish())
     }
 
     /// Copies `value` to `start` within reserved space and gives its checksum.

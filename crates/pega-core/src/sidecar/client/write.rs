@@ -19,9 +19,6 @@ const STAGING_BYTES: u64 = 256 << 10;
 /// less than the round trip that a reservation of their own would take.
 const SMALL_BYTES: usize = 32 << 10;
 
-/// The most bytes reserved at once in a batch that need not be atomic.
-const ROUND_BYTES: usize = 64 << 20;
-
 /// A value to be stored.
 #[derive(Clone, Copy, Debug)]
 pub struct Put<'a> {
@@ -95,7 +92,7 @@ impl Client {
         let mut existed = Vec::with_capacity(writes.len());
         let mut rest = writes;
         while !rest.is_empty() {
-            let (round, later) = rest.split_at(round_length(rest));
+            let (round, later) = rest.split_at(round_length(rest, self.round_bytes()));
             existed.extend(self.with(|lane| commit(lane, &self.shared.window, round, false))?);
             rest = later;
         }
@@ -122,12 +119,12 @@ fn check_keys(writes: &[Write<'_>]) -> Result<()> {
 }
 
 /// How many of the changes go into one frame and one round of reservations; at least one.
-fn round_length(writes: &[Write<'_>]) -> usize {
+fn round_length(writes: &[Write<'_>], round_bytes: usize) -> usize {
     let (mut key_bytes, mut value_bytes) = (0, 0);
     let fits = writes.iter().take(MAX_BATCH).take_while(|write| {
         key_bytes += write.key().len() + 64;
         value_bytes += write.value_bytes();
-        key_bytes <= MAX_BATCH_BYTES && value_bytes <= ROUND_BYTES
+        key_bytes <= MAX_BATCH_BYTES && value_bytes <= round_bytes
     });
     fits.count().max(1)
 }

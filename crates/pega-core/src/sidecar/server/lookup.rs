@@ -4,6 +4,7 @@ use super::connection::Answer;
 use super::session::{Session, hashed};
 use super::space::Piece;
 use crate::error::Result;
+use crate::key::Key;
 use crate::sidecar::codec::broken;
 use crate::sidecar::reply::Numbered;
 use crate::sidecar::request::Request;
@@ -27,7 +28,7 @@ pub(super) fn answer(session: &mut Session, request: Request<'_>, answer: &mut A
         }
         Request::Count => answer.done(&(session.hub.engine.len() as u64)),
         Request::Scan { prefix } => scan(session, prefix, answer),
-        Request::Cache { .. } | Request::Changes { .. } => Err(broken("not yet")),
+        Request::Changes { .. } => Err(broken("not yet")),
         _ => Err(broken("a request came to the wrong place")),
     }
 }
@@ -43,12 +44,12 @@ fn locate(session: &Session, hold_from_bytes: u64, key: &[u8]) -> Result<Option<
         store.condemn(hashed, &held);
         return Err(corrupt_in_memory(held.len()));
     }
-    Ok(Some(session.client.pin(Piece::keep(store, held), key)))
+    Ok(Some(session.client.hold(Piece::keep(store, held), hashed.key.to_stored())))
 }
 
 /// Looks at a value that a client found to be wrong, and takes it out of service if it is.
 fn distrust(session: &Session, number: u64) -> Result<()> {
-    let Some((piece, key)) = session.client.pinned(number) else {
+    let Some((piece, key)) = session.client.value(number) else {
         return Err(broken("a value is distrusted that is not held").with("number", number));
     };
     let store = session.store();
@@ -56,7 +57,8 @@ fn distrust(session: &Session, number: u64) -> Result<()> {
     // SAFETY: held, and nobody writes to a value that an entry names.
     let found = crate::checksum::of(unsafe { store.arena.bytes(held.extent()) });
     if found != held.checksum() {
-        store.condemn(hashed(store, &key)?, &held);
+        let key = Key::from_stored(&key).ok_or_else(|| broken("a value is held without a key"))?;
+        store.condemn(store.index.hashed(key), &held);
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! last connection does, which the death of its process brings about at once.
 
 mod accept;
+mod blocks;
 mod client;
 mod connection;
 mod figures;

@@ -8,8 +8,9 @@ use super::client::ClientState;
 use super::connection::Answer;
 use super::hub::Hub;
 use super::space::Piece;
-use super::{figures, lookup};
+use super::{blocks, figures, lookup};
 use crate::arena::Extent;
+use crate::cache::{BlockCache, CacheOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Hashed;
 use crate::key::Key;
@@ -26,11 +27,12 @@ pub(super) struct Session {
     pub(super) hub: Arc<Hub>,
     pub(super) client: Arc<ClientState>,
     reserved: HashMap<u64, Piece>,
+    caches: HashMap<String, BlockCache>,
 }
 
 impl Session {
     pub(super) fn new(hub: Arc<Hub>, client: Arc<ClientState>) -> Self {
-        Self { hub, client, reserved: HashMap::new() }
+        Self { hub, client, reserved: HashMap::new(), caches: HashMap::new() }
     }
 
     pub(super) fn store(&self) -> &Arc<Store> {
@@ -50,15 +52,32 @@ impl Session {
             Request::Drop { pins } => pins.into_iter().try_for_each(|number| self.unpin(number)),
             Request::Flush => answer.done(&self.hub.flush()?),
             Request::Stats => answer.done(&figures::read(&self.hub)),
+            Request::Cache { namespace, ask } => blocks::answer(self, namespace, ask, answer),
             other => lookup::answer(self, other, answer),
         }
     }
 
-    /// Takes room for each size, or for none.
-    pub(super) fn reserve(&mut self, sizes_bytes: &[u64]) -> Result<Vec<Numbered>> {
+    /// The cache of a namespace, which is made if there is none.
+    pub(super) fn cache(&mut self, namespace: &str) -> Result<BlockCache> {
+        if let Some(cache) = self.caches.get(namespace) {
+            return Ok(cache.clone());
+        }
+        let cache = BlockCache::open(&self.hub.engine, namespace, CacheOptions::default())?;
+        self.caches.insert(namespace.to_owned(), cache.clone());
+        Ok(cache)
+    }
+
+    /// Refuses new work once the server drains.
+    pub(super) fn check_serving(&self) -> Result<()> {
         if self.hub.is_draining() {
             return Err(Error::new(ErrorKind::Disconnected, "the sidecar is ending"));
         }
+        Ok(())
+    }
+
+    /// Takes room for each size, or for none.
+    pub(super) fn reserve(&mut self, sizes_bytes: &[u64]) -> Result<Vec<Numbered>> {
+        self.check_serving()?;
         let total_bytes = sizes_bytes.iter().fold(0_u64, |sum, size| sum.saturating_add(*size));
         if total_bytes > self.hub.arena_bytes() {
             return Err(Error::new(
@@ -74,7 +93,7 @@ impl Session {
     }
 
     /// Enters a piece as reserved for this connection.
-    fn keep(&mut self, piece: Piece) -> Numbered {
+    pub(super) fn keep(&mut self, piece: Piece) -> Numbered {
         let numbered = Numbered { number: self.client.number(), place: piece.place() };
         self.reserved.insert(numbered.number, piece);
         numbered
@@ -97,7 +116,7 @@ impl Session {
     }
 
     fn unpin(&self, number: u64) -> Result<()> {
-        if self.client.unpin(number) {
+        if self.client.let_go(number) {
             return Ok(());
         }
         Err(broken("a value is dropped that is not held").with("number", number))

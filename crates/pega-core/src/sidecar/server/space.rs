@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::arena::Extent;
 use crate::sidecar::place::Place;
-use crate::store::{Held, Store};
+use crate::store::{Held, Staged, Store};
 
 /// A hold on a piece of the arena that outlives the call that took it.
 pub(super) struct Piece {
@@ -17,8 +17,12 @@ impl Piece {
     /// Takes `size_bytes` of room, evicting what it must.
     pub(super) fn reserve(store: &Arc<Store>, size_bytes: u64) -> crate::Result<Self> {
         let size_bytes = usize::try_from(size_bytes).unwrap_or(usize::MAX);
-        let extent = store.make_room(size_bytes)?.into_extent();
-        Ok(Self { store: Arc::clone(store), extent: Some(extent), checksum: 0 })
+        Ok(Self::of(store, store.make_room(size_bytes)?))
+    }
+
+    /// Keeps room that was taken.
+    pub(super) fn of(store: &Arc<Store>, staged: Staged<'_>) -> Self {
+        Self { store: Arc::clone(store), extent: Some(staged.into_extent()), checksum: 0 }
     }
 
     /// Keeps what is held.
