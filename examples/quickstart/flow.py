@@ -12,7 +12,7 @@ from pathlib import Path
 
 from answers import AnswerWithModel, Endpoint, Evidence, ModelFailed, answer_with_passages
 from files import find_files, printable
-from report import Report
+from report import Progress, timing_table
 from search import NOTES, Found, Lookup, Question, choose_passages, retrieve, scatter, words_of
 
 from penguiflow import (
@@ -28,6 +28,7 @@ from penguiflow import (
     predicate_router,
     viz,
 )
+from penguiflow.middlewares import NodeTimings
 
 FILES_AT_ONCE = 8
 
@@ -44,7 +45,7 @@ async def clarify(question: Question, ctx: Context) -> FinalAnswer:
     return FinalAnswer(text=text)
 
 
-def build_flow(file_count: int, endpoint: Endpoint | None, report: Report) -> tuple[PenguiFlow, ModelRegistry]:
+def build_flow(file_count: int, endpoint: Endpoint | None) -> tuple[PenguiFlow, ModelRegistry]:
     """Connect the nodes, and say what each of them takes and gives."""
     triage = predicate_router("triage", choose_path)
     unclear = Node(clarify)
@@ -61,7 +62,7 @@ def build_flow(file_count: int, endpoint: Endpoint | None, report: Report) -> tu
         gather.to(ranking),
         ranking.to(answer),
         name="quickstart",
-        on_event=report,
+        on_event=Progress(file_count),
     )
     registry = ModelRegistry()
     registry.register("clarify", Question, FinalAnswer)
@@ -74,15 +75,16 @@ def build_flow(file_count: int, endpoint: Endpoint | None, report: Report) -> tu
 
 async def run(question: Question, endpoint: Endpoint | None) -> None:
     """Ask, show the answer while it is made, then how it was made."""
-    report = Report(len(question.files))
-    flow, registry = build_flow(len(question.files), endpoint, report)
+    flow, registry = build_flow(len(question.files), endpoint)
+    timings = NodeTimings()
+    flow.add_middleware(timings)
     async with flow.run(registry), await flow.submit(question) as trace:
         async for chunk in trace.chunks():
             print(chunk.text, end="", file=sys.stderr if chunk.stream_id == NOTES else sys.stdout, flush=True)
         answer: FinalAnswer = await trace.result()
     if answer.citations:
         print("Sources:", *answer.citations, sep="\n  ")
-    print(f"\n{report.timing_table()}\n\n{viz.to_mermaid(flow)}")
+    print(f"\n{timing_table(timings)}\n\n{viz.to_mermaid(flow)}")
 
 
 def main() -> int:
