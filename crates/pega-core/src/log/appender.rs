@@ -144,7 +144,31 @@ impl GroupSize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Write,
+    /// What makes records dead may use an eighth of what is kept: a full log could not be emptied otherwise.
+    Remove,
     Clean,
+}
+
+impl Purpose {
+    /// What writing `group` is for.
+    pub(super) fn of(group: &[Prepared<'_>]) -> Self {
+        let removes = group.iter().all(|record| record.kind != RecordKind::Put);
+        if removes { Self::Remove } else { Self::Write }
+    }
+
+    /// The room to be left in the log after an append, in bytes.
+    fn kept_bytes(self, segment_bytes: u64) -> u64 {
+        match self {
+            Self::Write => segment_bytes,
+            Self::Remove => segment_bytes - segment_bytes / 8,
+            Self::Clean => 0,
+        }
+    }
+
+    /// The room to be left beside a segment that is started.
+    fn kept_beside_bytes(self, segment_bytes: u64) -> u64 {
+        if self == Self::Write { segment_bytes } else { 0 }
+    }
 }
 
 fn pages(bytes: u64) -> u64 {
@@ -188,7 +212,7 @@ impl Appender {
     pub(super) fn fits(&self, shared: &Shared, size: GroupSize, purpose: Purpose) -> bool {
         self.active.as_ref().is_some_and(|active| {
             let free = shared.free_bytes() + active.remaining_bytes();
-            let kept = if purpose == Purpose::Clean { 0 } else { shared.segment_bytes };
+            let kept = purpose.kept_bytes(shared.segment_bytes);
             active.fits(size) && free >= kept + size.total_bytes()
         })
     }
@@ -202,7 +226,7 @@ impl Appender {
             return Ok(true);
         }
         let capacity_bytes = shared.segment_bytes.max(size.segment_bytes());
-        let kept = if purpose == Purpose::Clean { 0 } else { shared.segment_bytes };
+        let kept = purpose.kept_beside_bytes(shared.segment_bytes);
         if shared.free_bytes() < capacity_bytes + kept {
             return Ok(false);
         }
@@ -229,7 +253,7 @@ impl Appender {
         let end = footer.data_end();
         let used = pages(end + size.data_bytes) + pages(footer.size_bytes() + size.entry_bytes);
         let grows = capacity_bytes.saturating_sub(before);
-        let kept = if purpose == Purpose::Clean { 0 } else { shared.segment_bytes };
+        let kept = purpose.kept_beside_bytes(shared.segment_bytes);
         if used > capacity_bytes || shared.free_bytes() < grows + kept {
             return Ok(false);
         }

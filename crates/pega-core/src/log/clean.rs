@@ -69,18 +69,18 @@ struct Victim {
 
 impl Shared {
     /// Sees to it that `size` can be appended.
-    pub(super) fn make_room(&self, size: GroupSize, residents: &dyn Residents) -> Result<()> {
+    pub(super) fn make_room(&self, size: GroupSize, purpose: Purpose, residents: &dyn Residents) -> Result<()> {
         self.check_size(size)?;
         loop {
             self.flush.check()?;
             let cleaned_before = self.counts.cleaned_segments.load(Ordering::Acquire);
             let refused = {
                 let mut appender = self.appender.lock();
-                if appender.fits(self, size, Purpose::Write) {
+                if appender.fits(self, size, purpose) {
                     return Ok(());
                 }
-                match appender.roll(self, size, Purpose::Write) {
-                    Ok(true) if appender.fits(self, size, Purpose::Write) => return Ok(()),
+                match appender.roll(self, size, purpose) {
+                    Ok(true) if appender.fits(self, size, purpose) => return Ok(()),
                     Ok(_) => None,
                     Err(error) if error.kind() == ErrorKind::DiskFull => Some(error),
                     Err(error) => return Err(error),
@@ -105,6 +105,8 @@ impl Shared {
 
     /// Removes a segment, or says why nothing more can be removed.
     fn reclaim(&self, residents: &dyn Residents, refused: Option<Error>) -> Result<()> {
+        // Segments that were filled but not sealed yet count too.
+        self.flush.wait_idle()?;
         let worthwhile = self.segment_bytes / WORTHWHILE_SHARE;
         let mut passed_over = Vec::new();
         while let Some(victim) = self.choose_victim(worthwhile, &passed_over)? {

@@ -69,7 +69,7 @@ impl Log {
     /// `DiskFull` when what is live fills the log or the file system has no space, `TooLarge`, `ReadOnly`, `Io`,
     /// `Closed`. Nothing has changed then, and a later call may succeed.
     pub fn make_room(&self, group: &[Prepared<'_>], residents: &dyn Residents) -> Result<()> {
-        self.shared.make_room(GroupSize::of(group), residents)
+        self.shared.make_room(GroupSize::of(group), Purpose::of(group), residents)
     }
 
     /// Appends `group`, of which all or nothing will be found after a crash, and says where each record went.
@@ -82,7 +82,7 @@ impl Log {
     /// If `places` is shorter than `group`.
     pub fn append(&self, group: &[Prepared<'_>], places: &mut [RecordAt]) -> Result<Option<Ticket>> {
         self.shared.flush.wait_for_room()?;
-        self.shared.append_now(group, places, Purpose::Write)
+        self.shared.append_now(group, places, Purpose::of(group))
     }
 
     /// Waits for what the log's durability promises: under [`Durability::Sync`], that the append is synced.
