@@ -14,8 +14,15 @@ impl Space {
     pub const USER: Self = Self(0);
     /// What the engine remembers for itself.
     pub(crate) const INTERNAL: Self = Self(1);
+    /// Where a follower remembers how far it came.
+    pub(crate) const POSITION: Self = Self(u32::MAX);
     /// The first space of a block cache's namespace; the others follow.
     pub(crate) const FIRST_NAMESPACE: u32 = 2;
+
+    /// Whether it is the space of a block cache's namespace.
+    pub(crate) fn is_namespace(self) -> bool {
+        self.0 >= Self::FIRST_NAMESPACE && self != Self::POSITION
+    }
 }
 
 /// The bytes that precede a key on disk: its space, little-endian.

@@ -1,5 +1,6 @@
 //! The general engine: any bytes under any key.
 
+mod follow;
 mod options;
 mod stats;
 mod transaction;
@@ -9,6 +10,7 @@ mod view;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+pub use follow::{Snapshot, Subscription};
 pub use options::{Options, PutOptions};
 pub use stats::Stats;
 pub use transaction::Transaction;
@@ -18,6 +20,7 @@ pub use view::View;
 use crate::error::Result;
 use crate::index::Index;
 use crate::key::{Key, Space};
+pub use crate::store::{FeedEvent, FeedOp};
 use crate::store::{Store, now_ms};
 
 /// A key-value engine. Handles are cheap to clone and share one engine; every method may be called from any thread.
@@ -59,6 +62,12 @@ impl PegaEngine {
         &self.store
     }
 
+    /// Whether the engine has a log, so that operations may wait for a disk.
+    #[must_use]
+    pub fn is_logged(&self) -> bool {
+        self.store.is_logged()
+    }
+
     /// Binds `key` to `value`; other threads see the old value or the new one, whole.
     ///
     /// # Errors
@@ -77,6 +86,22 @@ impl PegaEngine {
         let expires_at_ms = options.expires_at_ms(now_ms)?;
         let change = self.store.stage(hashed, value, expires_at_ms)?;
         self.store.commit_one(change).map(drop)
+    }
+
+    /// Puts values one after the other, each by itself, and waits once until all are as safe as they should be.
+    ///
+    /// # Errors
+    /// As [`Self::put_with`]; those before the one that failed are stored.
+    pub fn put_many(&self, items: &[(&[u8], &[u8])], options: PutOptions) -> Result<()> {
+        let expires_at_ms = options.expires_at_ms(now_ms)?;
+        let mut receipt = None;
+        for (key, value) in items {
+            self.store.check_open()?;
+            let hashed = self.store.index.hashed(Key::user(key)?);
+            let change = self.store.stage(hashed, value, expires_at_ms)?;
+            receipt = self.store.apply_batch(&mut [change])?.or(receipt);
+        }
+        self.store.settle(receipt)
     }
 
     /// Removes `key`; false if it was not there.

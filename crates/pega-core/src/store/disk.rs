@@ -145,7 +145,7 @@ impl Residents for Store {
         let shard = self.index.read(hashed.shard());
         let Some(slot) = shard.find(hashed.hash, key) else { return true };
         let entry = shard.entry(slot);
-        if entry.space() == Space::INTERNAL {
+        if entry.space() == Space::INTERNAL || entry.space() == Space::POSITION {
             return false;
         }
         // What somebody holds, or used since it came to memory, is worth writing again.

@@ -56,6 +56,20 @@ pub(super) struct Ring {
     next_seq: u64,
 }
 
+impl Ring {
+    fn check(&self, from_seq: u64) -> Result<()> {
+        if from_seq >= self.first_seq && from_seq <= self.next_seq {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::SnapshotNeeded,
+            "the change feed does not hold that change; take a snapshot and follow from the seq after it",
+        )
+        .with("from_seq", from_seq)
+        .with("first_seq", self.first_seq))
+    }
+}
+
 pub(super) struct Feed {
     ring: Mutex<Ring>,
     news: Condvar,
@@ -96,6 +110,12 @@ impl Feed {
         self.news.notify_all();
     }
 
+    /// # Errors
+    /// `SnapshotNeeded` if the changes from `from_seq` on are not all kept.
+    pub(super) fn check(&self, from_seq: u64) -> Result<()> {
+        self.ring.lock().check(from_seq)
+    }
+
     /// The first change from `from_seq` on, waiting for it until `deadline`.
     ///
     /// # Errors
@@ -108,14 +128,7 @@ impl Feed {
     ) -> Result<Option<FeedEvent>> {
         let mut ring = self.ring.lock();
         loop {
-            if from_seq < ring.first_seq {
-                return Err(Error::new(
-                    ErrorKind::SnapshotNeeded,
-                    "the change feed no longer holds that change; take a snapshot and follow from its seq",
-                )
-                .with("from_seq", from_seq)
-                .with("first_seq", ring.first_seq));
-            }
+            ring.check(from_seq)?;
             let first = ring.events.partition_point(|event| event.seq < from_seq);
             if let Some(event) = ring.events.get(first) {
                 return Ok(Some(event.clone()));

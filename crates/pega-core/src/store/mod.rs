@@ -10,6 +10,7 @@ mod disk;
 mod feed;
 mod gate;
 mod read;
+mod replica;
 mod room;
 mod spaces;
 mod staged;
@@ -34,10 +35,12 @@ pub(crate) use changes::{Change, Op, Payload};
 use counters::Counters;
 pub use counters::Counts;
 use disk::Disk;
+pub(crate) use disk::Receipt;
 use feed::Feed;
 pub use feed::{FeedEvent, FeedOp};
 use gate::Gate;
 pub(crate) use read::{Found, corrupt_in_memory, no_room};
+pub(crate) use replica::Cursor;
 pub(crate) use spaces::Account;
 use spaces::Accounts;
 pub(crate) use staged::{Held, Staged};
@@ -60,6 +63,8 @@ pub(crate) struct Store {
     opened: Instant,
     counters: Counters,
     next_seq: AtomicU64,
+    /// The newest change of another engine that was applied here.
+    applied_seq: AtomicU64,
     /// Whether memory that is full is a reason to evict rather than to refuse.
     may_evict: bool,
     is_closed: AtomicBool,
@@ -86,6 +91,7 @@ impl Store {
             opened: Instant::now(),
             counters: Counters::default(),
             next_seq: AtomicU64::new(1),
+            applied_seq: AtomicU64::new(0),
             may_evict: options.evicts_from_memory(),
             is_closed: AtomicBool::new(false),
             arena,
@@ -163,7 +169,7 @@ impl Store {
 
     /// Notes that a block of a namespace was stored, or came back to memory.
     fn note_arrival(&self, space: Space, id: SlotId, is_new: bool) {
-        if space.0 < Space::FIRST_NAMESPACE {
+        if !space.is_namespace() {
             return;
         }
         let now = self.ticks();

@@ -26,7 +26,7 @@ pub(crate) enum Found<'a> {
 }
 
 /// Where an entry's value lies.
-enum Whereabouts<'a> {
+pub(super) enum Whereabouts<'a> {
     Memory(Held<'a>, SlotId),
     Disk { at: RecordAt, value_bytes: usize },
 }
@@ -77,7 +77,7 @@ impl Store {
         }
     }
 
-    fn locate(&self, hashed: Hashed<'_>) -> Option<Whereabouts<'_>> {
+    pub(super) fn locate(&self, hashed: Hashed<'_>) -> Option<Whereabouts<'_>> {
         let shard = self.index.read(hashed.shard());
         let slot = shard.find(hashed.hash, hashed.key)?;
         if let Some(held) = self.hold_slot(&shard, slot) {
@@ -144,22 +144,20 @@ impl Store {
         Held::adopt(&self.arena, room.into_extent(), checksum)
     }
 
-    /// Copies a value from disk, past memory. False if it is not there any more.
+    /// Copies a value from where it is, and leaves it there. False if it is not there any more, or has another size.
     ///
     /// # Errors
-    /// `Io`, `Corrupt`; `InvalidArgument` if the value grew beyond `target` meanwhile.
+    /// `Io`, `Corrupt`.
     pub(crate) fn read_through(&self, hashed: Hashed<'_>, target: &mut [u8]) -> Result<bool> {
-        let Some(disk) = &self.disk else { return Ok(false) };
         for _ in 0..PATIENCE {
-            match self.locate(hashed) {
-                None => return Ok(false),
-                Some(Whereabouts::Memory(held, _)) => return copy_held(&held, target),
-                Some(Whereabouts::Disk { at, value_bytes }) if value_bytes == target.len() => {
+            match (self.locate(hashed), &self.disk) {
+                (Some(Whereabouts::Memory(held, _)), _) => return copy_held(&held, target),
+                (Some(Whereabouts::Disk { at, value_bytes }), Some(disk)) if value_bytes == target.len() => {
                     if self.read_at(disk, hashed, at, target)? {
                         return Ok(true);
                     }
                 }
-                Some(Whereabouts::Disk { .. }) => return Ok(false),
+                _ => return Ok(false),
             }
         }
         Err(moving_target())

@@ -35,7 +35,7 @@ impl Accounts {
     /// The account of a namespace; none for the keys of the general engine.
     #[inline]
     pub(crate) fn of(&self, space: Space) -> Option<&Account> {
-        if space.0 < Space::FIRST_NAMESPACE {
+        if !space.is_namespace() {
             return None;
         }
         Some(self.0.get_or_grow(space.0 - Space::FIRST_NAMESPACE))

@@ -1,4 +1,5 @@
 mod disk;
+mod follow;
 mod memory;
 
 use super::*;
