@@ -461,6 +461,21 @@ async def test_the_remote_task_is_noted_once_in_the_state_store() -> None:
     assert bindings == [{"context_id": "ctx-1", "task_id": "task-1", "agent_url": URL}]
 
 
+async def test_the_remote_task_of_a_subflow_is_noted_in_the_store_of_its_caller() -> None:
+    def playbook() -> PenguiFlow:
+        return create(remote(LocalTransport(DONE)), name="search")
+
+    async def delegate(message: Message, ctx: Context) -> Any:
+        return await ctx.call_playbook(playbook, message)
+
+    store = InMemoryStateStore()
+    async with create(Node(delegate), state_store=store) as flow:
+        await flow.ask(Message(payload="penguins", trace_id="t"))
+
+    assert [binding["task_id"] for binding in await store.load_remote_bindings("t")] == ["task-1"]
+    assert "remote_call_end" in {event["kind"] for event in await store.load_history("t")}
+
+
 class Unbinding(InMemoryStateStore):
     """A store that cannot save bindings."""
 

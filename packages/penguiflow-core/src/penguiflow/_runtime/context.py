@@ -218,7 +218,13 @@ class Context:
 
     @property
     def _state_store(self) -> StateStore | None:
-        return self._station.runtime.state_store
+        """The store of the flow or, where it has none, of the flow that calls it."""
+        run: Run | None = self._run
+        while run is not None:
+            if run.runtime.state_store is not None:
+                return run.runtime.state_store
+            run = run.parent
+        return None
 
     @property
     def _listened_to(self) -> bool:
