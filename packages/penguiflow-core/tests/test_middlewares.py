@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from penguiflow import Context, FlowEvent, Message, ModelRegistry, Node, NodePolicy, ValidationFailed, create
+from penguiflow._runtime import runtime
 from penguiflow._runtime.events import EVENTS_CAP
 from penguiflow.middlewares import NodeTimings, log_flow_events
 
@@ -173,6 +174,19 @@ async def test_a_listener_that_is_stuck_delays_no_message_and_drops_are_counted(
 
     assert 5 * messages - EVENTS_CAP - 2 <= dropped <= 5 * messages - EVENTS_CAP
     assert caplog.text.count("events are dropped") == 1
+
+
+async def test_a_listener_that_is_stuck_does_not_hold_up_a_stop(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def stuck(event: FlowEvent) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(runtime, "_FLUSH_S", 0.02)
+    async with create(Node(shout), middlewares=[stuck]) as flow:
+        assert await flow.ask("hi") == "HI"
+
+    assert "a listener of the flow is stuck: 4 events were dropped at its stop" in caplog.text
 
 
 async def test_a_middleware_added_while_the_flow_runs_hears_what_comes() -> None:

@@ -6,11 +6,17 @@ from typing import Any
 import pytest
 
 from penguiflow import Context, FlowDefinitionError, FlowError, FlowErrorCode, Message, Node, create
+from penguiflow._runtime import runtime
+from penguiflow._runtime.store import BACKLOG_CAP
 from penguiflow.state import InMemoryStateStore, StateStore
 
 
 async def shout(message: Any, ctx: Context) -> Any:
     return message.model_copy(update={"payload": message.payload.upper()})
+
+
+async def pass_on(message: Any, ctx: Context) -> Any:
+    return message
 
 
 def test_it_is_a_state_store() -> None:
@@ -90,6 +96,44 @@ async def test_a_flow_writes_the_life_of_a_trace_without_its_metadata() -> None:
     assert answer.payload == "HI"
     assert [event["kind"] for event in history] == ["emit", "node_start", "node_end", "emit", "fetch"]
     assert "token" not in repr(history)
+
+
+class Slow(InMemoryStateStore):
+    """A store that takes nothing until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+
+    async def save_event(self, trace_id: str, ts: float, kind: str, data: dict[str, Any]) -> None:
+        await self.go.wait()
+        await super().save_event(trace_id, ts, kind, data)
+
+
+async def test_a_store_that_is_far_behind_holds_up_new_traces_and_loses_nothing() -> None:
+    store = Slow()
+    async with create(Node(pass_on), state_store=store) as flow:
+        for number in range(BACKLOG_CAP // 5):
+            await flow.ask(Message(payload="x", trace_id=f"t-{number}"))
+        held = asyncio.create_task(flow.ask(Message(payload="x", trace_id="held")))
+        await asyncio.wait([held], timeout=0.05)
+        assert not held.done()
+
+        store.go.set()
+        await held
+
+    histories = [await store.load_history(f"t-{number}") for number in range(BACKLOG_CAP // 5)]
+    assert {len(history) for history in [*histories, await store.load_history("held")]} == {5}
+
+
+async def test_a_store_that_is_stuck_does_not_hold_up_a_stop(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(runtime, "_FLUSH_S", 0.02)
+    async with create(Node(pass_on), state_store=Slow()) as flow:
+        await flow.ask("x")
+
+    assert "the state store did not take 5 events before the flow stopped" in caplog.text
 
 
 class Broken(InMemoryStateStore):
