@@ -7,6 +7,7 @@ use super::window::Window;
 use super::{Client, MAX_BATCH, MAX_BATCH_BYTES};
 use crate::engine::PutOptions;
 use crate::error::{Error, ErrorKind, Result};
+use crate::handle::BatchWrite;
 use crate::key::Key;
 use crate::sidecar::reply::{Committed, Numbered};
 use crate::sidecar::request::{Change, Request, Written};
@@ -97,6 +98,24 @@ impl Client {
             rest = later;
         }
         Ok(existed)
+    }
+
+    /// As [`Self::write_atomic`], of pairs.
+    ///
+    /// # Errors
+    /// As there; `InvalidArgument` for a time to live of zero.
+    pub fn commit(&self, writes: &[BatchWrite<'_>]) -> Result<Vec<bool>> {
+        let mut changes = Vec::with_capacity(writes.len());
+        for &(key, put) in writes {
+            changes.push(match put {
+                Some((value, options)) => {
+                    options.expires_at_ms(now_ms)?;
+                    Write::Put(Put { key, value, ttl: options.ttl })
+                }
+                None => Write::Remove(key),
+            });
+        }
+        self.write_atomic(&changes)
     }
 
     /// Applies changes all at once or not at all.

@@ -1,8 +1,11 @@
 //! An engine, wherever it runs: in this process, or in a sidecar that several share.
 
+mod cache;
+
 use std::ops::Deref;
 use std::ptr::NonNull;
 
+pub use self::cache::{CacheHandle, LeaseHandle};
 use crate::engine::{PegaEngine, PutOptions, Value, View};
 use crate::error::Result;
 #[cfg(target_os = "linux")]
@@ -17,6 +20,9 @@ pub enum Handle {
     #[cfg(target_os = "linux")]
     There(Client),
 }
+
+/// A key, and what is put under it; nothing removes it.
+pub type BatchWrite<'a> = (&'a [u8], Option<(&'a [u8], PutOptions)>);
 
 /// A value that was found, to be copied to where the caller wants it.
 pub enum Found<'a> {
@@ -141,6 +147,39 @@ impl Handle {
             Self::Here(engine) => engine.contains(key),
             #[cfg(target_os = "linux")]
             Self::There(client) => Ok(client.contains_many(&[key])? == [true]),
+        }
+    }
+
+    /// Applies puts and removes in order, all or none; gives for each whether its key was there before.
+    ///
+    /// # Errors
+    /// As [`crate::Transaction::commit`]; `Disconnected` if the sidecar is gone.
+    pub fn commit(&self, writes: &[BatchWrite<'_>]) -> Result<Vec<bool>> {
+        match self {
+            Self::Here(engine) => {
+                let mut transaction = engine.transaction();
+                for (key, put) in writes {
+                    match put {
+                        Some((value, options)) => transaction.put(key, value, *options)?,
+                        None => transaction.remove(key)?,
+                    };
+                }
+                transaction.commit()
+            }
+            #[cfg(target_os = "linux")]
+            Self::There(client) => client.commit(writes),
+        }
+    }
+
+    /// Waits until everything written so far is on disk.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Io`, `Closed`; `Disconnected` if the sidecar is gone.
+    pub fn flush(&self) -> Result<()> {
+        match self {
+            Self::Here(engine) => engine.store().flush(),
+            #[cfg(target_os = "linux")]
+            Self::There(client) => client.flush(),
         }
     }
 
