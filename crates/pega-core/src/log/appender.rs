@@ -7,14 +7,14 @@ use std::sync::atomic::Ordering;
 use super::Shared;
 use super::codec::Codec;
 use super::digest::LogId;
-use super::file::PAGE_BYTES;
+use super::file::{PAGE_BYTES, PageBuf};
 use super::flush::Job;
 use super::footer::{Entry, Footer, TRAILER_BYTES, entry_bound};
 use super::header::{HEADER_BYTES, SegmentHeader};
 use super::place::RecordAt;
 use super::record::{RecordHeader, RecordKind, Tag, record_bytes};
 use super::segment::Segment;
-use super::stage::Stage;
+use super::stage::{STAGE_BYTES, Stage};
 use crate::checksum;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::MAX_STORED_KEY_BYTES;
@@ -144,7 +144,7 @@ impl GroupSize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Write,
-    /// What makes records dead may use an eighth of what is kept: a full log could not be emptied otherwise.
+    /// What makes records dead may go further: a full log could not be emptied otherwise.
     Remove,
     Clean,
 }
@@ -156,23 +156,34 @@ impl Purpose {
         if removes { Self::Remove } else { Self::Write }
     }
 
-    /// The room to be left in the log after an append, in bytes.
-    fn kept_bytes(self, segment_bytes: u64) -> u64 {
+    /// The room to be left in the log after an append, in bytes: what cleaning may have to move, and the tombstones
+    /// that make something to clean.
+    pub(super) fn kept_bytes(self, segment_bytes: u64) -> u64 {
         match self {
-            Self::Write => segment_bytes,
-            Self::Remove => segment_bytes - segment_bytes / 8,
+            Self::Write => segment_bytes + segment_bytes / 2,
+            Self::Remove => segment_bytes,
             Self::Clean => 0,
         }
     }
-
-    /// The room to be left beside a segment that is started.
-    fn kept_beside_bytes(self, segment_bytes: u64) -> u64 {
-        if self == Self::Write { segment_bytes } else { 0 }
-    }
 }
+
+/// What a new segment takes besides records and their entries, in bytes: its header, and two pages half used.
+const SEGMENT_OVERHEAD_BYTES: u64 = (HEADER_BYTES + 2 * PAGE_BYTES) as u64;
 
 fn pages(bytes: u64) -> u64 {
     bytes.next_multiple_of(PAGE_BYTES as u64)
+}
+
+/// How large a segment to fill next may be, of which the file already takes `before` bytes; `None` when `disk_bytes`
+/// leaves no room. Cleaning takes a smaller one where there is no room for a whole one.
+fn capacity_for(shared: &Shared, size: GroupSize, purpose: Purpose, before: u64) -> Option<u64> {
+    let free = shared.free_bytes() + before;
+    let whole_pages = free - free % PAGE_BYTES as u64;
+    let usual = if purpose == Purpose::Write { shared.segment_bytes } else { shared.segment_bytes.min(whole_pages) };
+    let capacity_bytes = usual.max(size.segment_bytes()).max(before.next_multiple_of(PAGE_BYTES as u64));
+    let kept = purpose.kept_bytes(shared.segment_bytes);
+    let needed = if kept == 0 { 0 } else { kept + size.total_bytes() + SEGMENT_OVERHEAD_BYTES };
+    (free >= capacity_bytes.max(needed)).then_some(capacity_bytes)
 }
 
 /// The segment being filled.
@@ -208,6 +219,13 @@ pub(super) struct Appender {
 }
 
 impl Appender {
+    /// Memory for as many stages as a group of `size` may fill beyond the one that is begun.
+    pub(super) fn memory_for(&self, shared: &Shared, size: GroupSize) -> Result<Vec<PageBuf>> {
+        let begun = self.active.as_ref().map_or(0, |active| active.stage.room_bytes());
+        let beyond = usize::try_from(size.data_bytes).unwrap_or(usize::MAX).saturating_sub(begun.saturating_sub(1));
+        (0..beyond.div_ceil(STAGE_BYTES)).map(|_| shared.flush.take_pages()).collect()
+    }
+
     /// Whether `size` can be appended now, leaving cleaning what it needs.
     pub(super) fn fits(&self, shared: &Shared, size: GroupSize, purpose: Purpose) -> bool {
         self.active.as_ref().is_some_and(|active| {
@@ -225,11 +243,7 @@ impl Appender {
         if self.resume(shared, size, purpose)? {
             return Ok(true);
         }
-        let capacity_bytes = shared.segment_bytes.max(size.segment_bytes());
-        let kept = purpose.kept_beside_bytes(shared.segment_bytes);
-        if shared.free_bytes() < capacity_bytes + kept {
-            return Ok(false);
-        }
+        let Some(capacity_bytes) = capacity_for(shared, size, purpose, 0) else { return Ok(false) };
         let header = SegmentHeader {
             segment: self.next_segment,
             log_id: shared.log_id,
@@ -248,22 +262,18 @@ impl Appender {
     /// Goes on with the last segment of the log as it was opened, if it has enough room.
     fn resume(&mut self, shared: &Shared, size: GroupSize, purpose: Purpose) -> Result<bool> {
         let Some((segment, footer)) = self.resumable.take() else { return Ok(false) };
-        let capacity_bytes = shared.segment_bytes;
         let before = segment.allocated_bytes.load(Ordering::Relaxed);
         let end = footer.data_end();
         let used = pages(end + size.data_bytes) + pages(footer.size_bytes() + size.entry_bytes);
-        let grows = capacity_bytes.saturating_sub(before);
-        let kept = purpose.kept_beside_bytes(shared.segment_bytes);
-        if used > capacity_bytes || shared.free_bytes() < grows + kept {
-            return Ok(false);
-        }
+        let capacity_bytes = capacity_for(shared, size, purpose, before).filter(|capacity| used <= *capacity);
+        let Some(capacity_bytes) = capacity_bytes else { return Ok(false) };
         let failed =
             |error| Error::io("cannot go on with a segment of the log", error).with("path", segment.path.display());
         let page_start = end - end % PAGE_BYTES as u64;
         let mut tail = vec![0; (end - page_start) as usize];
         segment.file.read_buffered(&mut tail, page_start).map_err(failed)?;
         // Space first: without it the segment stays as it is, index and all.
-        segment.file.extend(capacity_bytes.max(before)).map_err(failed)?;
+        segment.file.extend(capacity_bytes).map_err(failed)?;
         segment.file.truncate(end).and_then(|()| segment.file.extend(capacity_bytes)).map_err(failed)?;
         segment.sealed.store(false, Ordering::Release);
         segment.closed.store(false, Ordering::Release);
@@ -307,34 +317,44 @@ impl Appender {
     /// `Io` when there is no memory for the new stage.
     pub(super) fn submit_partial(&mut self, shared: &Shared) -> Result<()> {
         match &mut self.active {
-            Some(active) if active.stage.has_news() => active.next_stage(shared),
-            _ => Ok(()),
+            Some(active) if active.stage.has_news() => active.next_stage(shared, shared.flush.take_pages()?),
+            _ => {}
         }
+        Ok(())
     }
 
-    /// Appends a group that [`Self::fits`]; its records become visible to readers of the log together.
+    /// Appends a group that [`Self::fits`]; its records become visible to readers of the log together. Takes the
+    /// memory that [`Self::memory_for`] gives, so that nothing can fail halfway.
     pub(super) fn append(
         &mut self,
         shared: &Shared,
         group: &[Prepared<'_>],
         places: &mut [RecordAt],
-    ) -> Result<Ticket> {
+        memory: &mut Vec<PageBuf>,
+    ) -> Ticket {
         let active = self.active.as_mut().expect("only called when the group fits");
         let first_seq = self.next_seq;
         for (i, record) in group.iter().enumerate() {
             let more = i + 1 < group.len();
-            places[i] = active.append(shared, record, self.next_seq, more)?;
+            places[i] = active.append(shared, record, self.next_seq, more, memory);
             self.next_seq += 1;
         }
         let last_seq = self.next_seq - 1;
         active.segment.last_seq.store(last_seq, Ordering::Relaxed);
         active.segment.data_end.store(active.footer.data_end(), Ordering::Release);
-        Ok(Ticket { first_seq, last_seq })
+        Ticket { first_seq, last_seq }
     }
 }
 
 impl Active {
-    fn append(&mut self, shared: &Shared, record: &Prepared<'_>, seq: u64, more: bool) -> Result<RecordAt> {
+    fn append(
+        &mut self,
+        shared: &Shared,
+        record: &Prepared<'_>,
+        seq: u64,
+        more: bool,
+        memory: &mut Vec<PageBuf>,
+    ) -> RecordAt {
         let offset_bytes = self.footer.data_end();
         let len_bytes = record.size_bytes();
         let at = RecordAt::new(self.segment.id, offset_bytes, len_bytes);
@@ -353,41 +373,36 @@ impl Active {
         };
         let encoded = header.encode(record.key, self.seed(shared.log_id, offset_bytes));
         let exact = encoded.len() + record.key.len() + record.stored.len();
-        for part in [&encoded[..], record.key, &record.stored] {
-            self.push(shared, part)?;
+        for part in [&encoded[..], record.key, &record.stored, &[0; 8][..len_bytes as usize - exact]] {
+            self.push(shared, part, memory);
         }
-        self.push(shared, &[0; 8][..(len_bytes as usize - exact)])?;
         self.stage.last_seq = seq;
         let (value_bytes, expires_at_ms) = (record.value_bytes, record.expires_at_ms);
         let Tag { kind, more, moved } = tag;
         self.footer.push(&Entry { seq, kind, more, moved, at, value_bytes, expires_at_ms, key: record.key });
         self.segment.count_record(record.kind == RecordKind::Put, len_bytes);
-        Ok(at)
+        at
     }
 
     fn seed(&self, log_id: LogId, offset_bytes: u64) -> u64 {
         log_id.seed(self.segment.id, offset_bytes)
     }
 
-    fn push(&mut self, shared: &Shared, mut bytes: &[u8]) -> Result<()> {
-        loop {
+    fn push(&mut self, shared: &Shared, mut bytes: &[u8], memory: &mut Vec<PageBuf>) {
+        while !bytes.is_empty() {
             bytes = self.stage.fill(bytes);
             if self.stage.is_full() {
-                self.next_stage(shared)?;
-            }
-            if bytes.is_empty() {
-                return Ok(());
+                let pages = memory.pop().expect("taken for every stage that the group fills");
+                self.next_stage(shared, pages);
             }
         }
     }
 
-    fn next_stage(&mut self, shared: &Shared) -> Result<()> {
-        let pages = shared.flush.take_pages()?;
+    fn next_stage(&mut self, shared: &Shared, pages: PageBuf) {
         let segment = Arc::clone(&self.segment);
         self.stage.pad();
         let next = Stage::at_end_of(segment, self.stage.end(), pages, self.stage.tail(), self.stage.last_seq);
         let full = std::mem::replace(&mut self.stage, next);
         shared.flush.enqueue([Job::Write(Arc::new(full))]);
-        Ok(())
     }
 }

@@ -13,6 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::Shared;
 use super::appender::{GroupSize, Prepared, Purpose};
 use super::footer::{Entry, Footer};
+use super::header::HEADER_BYTES;
 use super::options::OnFull;
 use super::place::RecordAt;
 use super::record::RecordKind;
@@ -44,8 +45,11 @@ pub enum Verdict {
     Dropped,
 }
 
-/// A segment is worth cleaning from a sixteenth of its size on: below, more is written again than is won.
+/// Less than this share of a segment is not worth cleaning it for: more would be written again than won.
 const WORTHWHILE_SHARE: u64 = 16;
+
+/// The same for what makes records dead; without it a full log could not be emptied.
+const WORTHWHILE_SHARE_FOR_REMOVES: u64 = 128;
 
 /// What kept a record from being dealt with.
 enum Stuck {
@@ -71,6 +75,8 @@ impl Shared {
     /// Sees to it that `size` can be appended.
     pub(super) fn make_room(&self, size: GroupSize, purpose: Purpose, residents: &dyn Residents) -> Result<()> {
         self.check_size(size)?;
+        let share = if purpose == Purpose::Remove { WORTHWHILE_SHARE_FOR_REMOVES } else { WORTHWHILE_SHARE };
+        let mut reclaimed = 0;
         loop {
             self.flush.check()?;
             let cleaned_before = self.counts.cleaned_segments.load(Ordering::Acquire);
@@ -88,13 +94,14 @@ impl Shared {
             };
             let _cleaning = self.cleaning.lock();
             if self.counts.cleaned_segments.load(Ordering::Acquire) == cleaned_before {
-                self.reclaim(residents, refused)?;
+                self.reclaim(residents, self.segment_bytes / share, reclaimed, refused)?;
+                reclaimed += 1;
             }
         }
     }
 
     fn check_size(&self, size: GroupSize) -> Result<()> {
-        let most = self.options.disk_bytes - self.segment_bytes;
+        let most = self.options.disk_bytes - Purpose::Write.kept_bytes(self.segment_bytes) - HEADER_BYTES as u64;
         if size.segment_bytes() <= most {
             return Ok(());
         }
@@ -103,11 +110,21 @@ impl Shared {
             .with("disk_bytes", self.options.disk_bytes))
     }
 
-    /// Removes a segment, or says why nothing more can be removed.
-    fn reclaim(&self, residents: &dyn Residents, refused: Option<Error>) -> Result<()> {
+    /// Removes a segment of which at least `worthwhile` bytes are dead, or says why nothing more can be removed.
+    /// The caller `reclaimed` so many before.
+    fn reclaim(
+        &self,
+        residents: &dyn Residents,
+        worthwhile: u64,
+        reclaimed: usize,
+        refused: Option<Error>,
+    ) -> Result<()> {
         // Segments that were filled but not sealed yet count too.
         self.flush.wait_idle()?;
-        let worthwhile = self.segment_bytes / WORTHWHILE_SHARE;
+        // Once through the log, and as much again for what that made: beyond, only others' writes would be chased.
+        if reclaimed > 2 * self.segments.read().len() {
+            return Err(self.full(refused));
+        }
         let mut passed_over = Vec::new();
         while let Some(victim) = self.choose_victim(worthwhile, &passed_over)? {
             let id = victim.segment.id;
@@ -117,11 +134,15 @@ impl Shared {
                 Err(Stuck::Failed(error)) => return Err(error),
             }
         }
+        Err(self.full(refused))
+    }
+
+    fn full(&self, refused: Option<Error>) -> Error {
         let stats = self.stats();
         let full = refused.unwrap_or_else(|| {
             Error::new(ErrorKind::DiskFull, "the log is full of live values; remove some or raise disk_bytes")
         });
-        Err(full.with("disk_bytes", stats.disk_bytes).with("live_bytes", stats.live_bytes))
+        full.with("disk_bytes", stats.disk_bytes).with("live_bytes", stats.live_bytes)
     }
 
     /// The segment with the most to win; failing that the oldest, if its tombstones or values may go.
@@ -129,7 +150,7 @@ impl Shared {
         let sealed = self.sealed_segments();
         let oldest = self.segments.read().keys().next().copied();
         let usable = |segment: &&Arc<Segment>| !passed_over.contains(&segment.id);
-        let win = |segment: &Arc<Segment>| segment.reclaimable_bytes(Some(segment.id) == oldest);
+        let win = |segment: &Arc<Segment>| segment.dead_bytes(Some(segment.id) == oldest);
         let best = sealed.iter().filter(usable).max_by_key(|segment| win(segment));
         if let Some(best) = best.filter(|best| win(best) >= worthwhile) {
             let is_oldest = Some(best.id) == oldest;
@@ -158,7 +179,7 @@ impl Shared {
     /// Ends the segment being filled, or the last one, when it is itself the one worth cleaning.
     fn close_wasteful_active(&self, worthwhile: u64) -> Result<bool> {
         let last = self.segments.read().values().next_back().map(Arc::clone);
-        let Some(last) = last.filter(|last| last.reclaimable_in_records() >= worthwhile) else { return Ok(false) };
+        let Some(last) = last.filter(|last| last.dead_bytes(false) >= worthwhile) else { return Ok(false) };
         let mut appender = self.appender.lock();
         appender.resumable = None;
         if !appender.roll(self, GroupSize::of(&[]), Purpose::Clean)? {

@@ -176,6 +176,9 @@ impl Flush {
         let mut state = self.state.lock();
         while !state.queue.is_empty() {
             state.check_failure()?;
+            if state.stopped {
+                return Err(closed());
+            }
             self.progress.wait(&mut state);
         }
         Ok(())
@@ -262,10 +265,9 @@ impl Flush {
         self.state.lock().failure.clone().filter(|failure| failure.is_final)
     }
 
-    fn settle(&self, outcome: std::result::Result<(), Failure>, stopped: bool) {
+    fn settle(&self, outcome: std::result::Result<(), Failure>) {
         let mut state = self.state.lock();
         state.failure = outcome.err();
-        state.stopped = stopped;
         self.progress.notify_all();
     }
 }
@@ -297,14 +299,30 @@ struct Flusher<'a> {
     unsynced: Vec<Arc<Segment>>,
 }
 
+/// Tells everybody when the flusher ends, so that no one waits for it, be it by a panic.
+struct EndOfFlusher<'a>(&'a Flush);
+
+impl Drop for EndOfFlusher<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        if std::thread::panicking() {
+            let message = "the log's flusher panicked".to_owned();
+            state.failure = Some(Failure { kind: ErrorKind::Io, message, is_final: true });
+        }
+        state.stopped = true;
+        self.0.progress.notify_all();
+    }
+}
+
 /// Runs until the log is closed.
 pub(super) fn run(shared: &Shared) {
+    let _end = EndOfFlusher(&shared.flush);
     let written_seq = shared.durable_seq.load(Ordering::Acquire);
     let mut flusher = Flusher { shared, written_seq, unsynced: Vec::new() };
     loop {
         let call = shared.flush.next_call(shared);
         let outcome = flusher.answer(&call);
-        shared.flush.settle(outcome, call.stop);
+        shared.flush.settle(outcome);
         shared.tell_followers();
         if call.stop {
             return;

@@ -53,7 +53,7 @@ impl History {
             previous_seq = Some(entry.seq);
             offset = entry.at.offset_bytes() + entry.at.len_bytes();
         }
-        let follows_on = previous_seq.is_none_or(|seq| seq + 1 == from_seq);
+        let follows_on = previous_seq.is_none_or(|seq| seq + 1 == from_seq) || from_seq == shared.opened_seq;
         if !follows_on && !footer.entries().any(|entry| entry.seq == from_seq) {
             // Numbers were skipped after a crash: what the follower saw last may be what was lost.
             return Err(snapshot_needed(from_seq, retained));

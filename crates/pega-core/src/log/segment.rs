@@ -106,16 +106,10 @@ impl Segment {
         count.fetch_add(len_bytes, Ordering::Relaxed);
     }
 
-    /// Bytes that cleaning this segment would free.
-    pub(super) fn reclaimable_bytes(&self, is_oldest: bool) -> u64 {
+    /// Bytes of records that need not be written again when this segment is cleaned.
+    pub(super) fn dead_bytes(&self, is_oldest: bool) -> u64 {
         let tombstones = if is_oldest { 0 } else { self.tombstone_bytes.load(Ordering::Relaxed) };
         let kept = self.live_bytes.load(Ordering::Relaxed) + tombstones;
-        self.allocated_bytes.load(Ordering::Relaxed).saturating_sub(kept + HEADER_BYTES as u64)
-    }
-
-    /// The same of a segment that is still being filled, where only records count.
-    pub(super) fn reclaimable_in_records(&self) -> u64 {
-        let kept = self.live_bytes.load(Ordering::Relaxed) + self.tombstone_bytes.load(Ordering::Relaxed);
         self.data_end.load(Ordering::Relaxed).saturating_sub(kept + HEADER_BYTES as u64)
     }
 

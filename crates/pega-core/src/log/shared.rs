@@ -37,6 +37,8 @@ pub(super) struct Shared {
     /// The newest record that is synced.
     pub(super) durable_seq: AtomicU64,
     pub(super) retained_from_seq: AtomicU64,
+    /// The first number that was given out, or will be, since the log was opened.
+    pub(super) opened_seq: u64,
     pub(super) counts: Counts,
     pub(super) followers: Mutex<usize>,
     pub(super) news: Condvar,
@@ -61,6 +63,7 @@ impl Shared {
             appended_seq: AtomicU64::new(last_seq),
             durable_seq: AtomicU64::new(last_seq),
             retained_from_seq: AtomicU64::new(found.retained_from_seq),
+            opened_seq: found.next_seq,
             counts: Counts::default(),
             followers: Mutex::new(0),
             news: Condvar::new(),
@@ -86,7 +89,8 @@ impl Shared {
         if !appender.fits(self, size, purpose) {
             return Ok(None);
         }
-        let ticket = appender.append(self, group, places)?;
+        let mut memory = appender.memory_for(self, size)?;
+        let ticket = appender.append(self, group, places, &mut memory);
         self.appended_seq.store(ticket.last_seq, Ordering::Release);
         drop(appender);
         self.flush.mark_dirty();

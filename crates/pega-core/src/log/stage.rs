@@ -40,6 +40,11 @@ impl Stage {
         self.start + self.len as u64
     }
 
+    /// How many more bytes fit.
+    pub(super) fn room_bytes(&self) -> usize {
+        self.pages.bytes().len() - self.len
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.len == self.pages.bytes().len()
     }

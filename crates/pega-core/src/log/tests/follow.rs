@@ -70,6 +70,20 @@ fn what_was_cleaned_or_never_was_needs_a_snapshot() {
 }
 
 #[test]
+fn what_is_to_come_can_be_followed_after_a_crash_before_anything_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = Table::open(dir.path(), options()).unwrap();
+    table.put(b"before", b"1").unwrap();
+    table.log.flush().unwrap();
+    let copy = copy_of(dir.path());
+    let after = Table::open(copy.path(), options()).unwrap();
+    let mut history = after.log.history(after.log.last_seq() + 1).unwrap().unwrap();
+    assert_eq!(history.next_change().unwrap(), None);
+    after.put(b"after", b"2").unwrap();
+    assert_eq!(history.next_change().unwrap().unwrap().key, b"after");
+}
+
+#[test]
 fn numbers_lost_in_a_crash_are_not_given_out_again() {
     let dir = tempfile::tempdir().unwrap();
     let table = Table::open(dir.path(), options()).unwrap();

@@ -61,6 +61,24 @@ fn a_full_log_refuses_keeps_what_it_has_and_goes_on_after_removes() {
 }
 
 #[test]
+fn a_log_full_of_small_values_can_be_emptied_and_filled_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = Table::open(dir.path(), options()).unwrap();
+    let mut capacities = Vec::new();
+    for round in 0..3_u64 {
+        let key = |i: u64| [i, round].map(u64::to_le_bytes).concat();
+        let held = (0..).find(|i| table.put(&key(*i), &[7; 40]).is_err()).unwrap();
+        // Scattered, so that for long every segment has a few dead records and none has many.
+        for i in (0..held).map(|i| i * 7919 % held).chain(0..held) {
+            table.remove(&key(i)).unwrap();
+        }
+        assert!(table.keys().is_empty());
+        capacities.push(held);
+    }
+    assert!(capacities.iter().all(|held| held * 2 > capacities[0]), "{capacities:?}");
+}
+
+#[test]
 fn a_full_cache_gives_up_the_oldest_but_not_what_is_pinned() {
     let dir = tempfile::tempdir().unwrap();
     let table = Table::open(dir.path(), LogOptions { on_full: OnFull::Evict, ..options() }).unwrap();
