@@ -58,8 +58,9 @@ class Workers:
             if not sleeper.done():
                 sleeper.set_result(None)
                 return
-        # An empty context: a worker must not carry the variables of whoever happened to start it.
-        task = self._loop.create_task(self._work(), context=contextvars.Context(), name="penguiflow-worker")
+        # An empty context: a worker must not carry the variables of whoever happened to start it. And not by the task
+        # factory of the loop: an eager one would run the worker inside the call that wakes it.
+        task = asyncio.Task(self._work(), loop=self._loop, name="penguiflow-worker", context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
