@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use pega_core::arena::Sharing;
 use pega_core::sidecar::{Client, Put, ServeOptions, Server, Write};
-use pega_core::{ErrorKind, Options, PegaEngine};
+use pega_core::{ErrorKind, FeedOp, Options, PegaEngine};
 use tempfile::TempDir;
 
 const MIB: usize = 1 << 20;
@@ -266,4 +266,41 @@ fn a_private_arena_cannot_be_served() {
     let options = ServeOptions::new(directory.path().join("socket"));
     let engine = PegaEngine::open(Options { memory_bytes: MIB as u64, ..Options::default() }).unwrap();
     assert_eq!(Server::start(engine, options).err().unwrap().kind(), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn a_client_follows_the_changes_of_another() {
+    let sidecar = sidecar(16 * MIB);
+    let (writer, follower) = (sidecar.client(), sidecar.client());
+    writer.put(b"before", b"1", None).unwrap();
+    let mut feed = follower.subscribe(None).unwrap();
+    assert!(feed.next(Some(Duration::ZERO)).unwrap().is_none());
+    let large = bytes(1, MIB);
+    writer.put(b"large", &large, None).unwrap();
+    writer.remove_many(&[b"before"]).unwrap();
+    let first = feed.next(None).unwrap().unwrap();
+    assert_eq!((first.key, first.op), (b"large".to_vec(), FeedOp::Put { value: large, expires_at_ms: 0 }));
+    let second = feed.next(None).unwrap().unwrap();
+    assert_eq!((second.seq, second.key, second.op), (first.seq + 1, b"before".to_vec(), FeedOp::Remove));
+    assert_eq!(follower.position().unwrap().0, second.seq);
+}
+
+#[test]
+fn a_snapshot_larger_than_the_arena_passes_through_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = Options { memory_bytes: MIB as u64, ..Options::at(directory.path().join("kv")) };
+    let path = directory.path().join("socket");
+    let _server = Server::open(engine, ServeOptions::new(&path)).unwrap();
+    let client = Client::connect(&path).unwrap();
+    for i in 0..50_usize {
+        client.put(&i.to_le_bytes(), &bytes(i, 100_000), None).unwrap();
+    }
+    let mut snapshot = client.snapshot().unwrap();
+    let mut found = 0;
+    while let Some(event) = snapshot.next(None).unwrap() {
+        let i = usize::from_le_bytes(event.key.try_into().unwrap());
+        assert_eq!(event.op, FeedOp::Put { value: bytes(i, 100_000), expires_at_ms: 0 });
+        found += 1;
+    }
+    assert_eq!(found, 50);
 }

@@ -1,11 +1,13 @@
 //! An engine, wherever it runs: in this process, or in a sidecar that several share.
 
 mod cache;
+mod feed;
 
 use std::ops::Deref;
 use std::ptr::NonNull;
 
 pub use self::cache::{CacheHandle, LeaseHandle};
+pub use self::feed::{SnapshotHandle, SubscriptionHandle};
 use crate::engine::{PegaEngine, PutOptions, Value, View};
 use crate::error::Result;
 #[cfg(target_os = "linux")]

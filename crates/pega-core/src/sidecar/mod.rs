@@ -17,7 +17,7 @@ mod request;
 mod server;
 mod socket;
 
-pub use client::{Client, Put, Read, RemoteCache, RemoteLease, Value, View, Write};
+pub use client::{Client, Put, Read, RemoteCache, RemoteFeed, RemoteLease, Value, View, Write};
 pub use place::Place;
 pub use prometheus::prometheus_text;
 pub use server::{ServeOptions, Server};

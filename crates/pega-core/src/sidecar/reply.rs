@@ -83,6 +83,10 @@ pub struct Changed {
     pub key: Vec<u8>,
     /// Where the value of a put lies; nothing for a remove.
     pub value: Option<Numbered>,
+    /// When the value is over, in milliseconds of unix time; zero for never.
+    pub expires_at_ms: u64,
+    /// Whether the next change belongs to the same transaction.
+    pub more: bool,
 }
 
 impl Payload for () {
@@ -195,7 +199,7 @@ impl Item for Option<Numbered> {
     const MIN_BYTES: usize = 1;
 }
 impl Item for Changed {
-    const MIN_BYTES: usize = 13;
+    const MIN_BYTES: usize = 22;
 }
 
 impl<T: Item> Payload for Vec<T> {
@@ -346,10 +350,18 @@ impl Payload for Changed {
         writer.u64(self.seq);
         self.key.write(writer);
         self.value.write(writer);
+        writer.u64(self.expires_at_ms);
+        writer.flag(self.more);
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self> {
-        Ok(Self { seq: reader.u64()?, key: Payload::read(reader)?, value: Payload::read(reader)? })
+        Ok(Self {
+            seq: reader.u64()?,
+            key: Payload::read(reader)?,
+            value: Payload::read(reader)?,
+            expires_at_ms: reader.u64()?,
+            more: reader.flag()?,
+        })
     }
 }
 

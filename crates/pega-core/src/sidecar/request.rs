@@ -79,15 +79,22 @@ pub enum Request<'a> {
         /// What is asked of it.
         ask: CacheRequest<'a>,
     },
-    /// Read changes from a sequence number on.
-    Changes {
-        /// The first sequence number wanted.
-        from_seq: u64,
-        /// The most changes in the reply.
-        max_changes: u32,
-        /// How long to wait for the first one.
+    /// Follow the changes of the engine.
+    Subscribe {
+        /// The first change wanted; without one, those yet to come.
+        from_seq: Option<u64>,
+    },
+    /// Read everything there is, while writes go on.
+    Snapshot,
+    /// Read on in a subscription or snapshot. Values are held until they are dropped.
+    Next {
+        /// Its number.
+        feed: u64,
+        /// How long to wait for the first change.
         wait_ms: u32,
     },
+    /// Ask for the number of the newest change, and of the newest that came from another engine.
+    Position,
 }
 
 /// One change of a [`Request::Commit`].
@@ -223,7 +230,10 @@ impl<'a> Request<'a> {
                 }
                 Self::Cache { namespace, ask: CacheRequest::decode(reader.u8()?, reader)? }
             }
-            14 => Self::Changes { from_seq: reader.u64()?, max_changes: reader.u32()?, wait_ms: reader.u32()? },
+            14 => Self::Subscribe { from_seq: if reader.flag()? { Some(reader.u64()?) } else { None } },
+            15 => Self::Snapshot,
+            16 => Self::Next { feed: reader.u64()?, wait_ms: reader.u32()? },
+            17 => Self::Position,
             other => return Err(broken("a frame is of no known kind").with("kind", other)),
         })
     }
@@ -245,7 +255,10 @@ impl<'a> Request<'a> {
             Self::Stats => 11,
             Self::Flush => 12,
             Self::Cache { .. } => 13,
-            Self::Changes { .. } => 14,
+            Self::Subscribe { .. } => 14,
+            Self::Snapshot => 15,
+            Self::Next { .. } => 16,
+            Self::Position => 17,
         }
     }
 
@@ -278,15 +291,18 @@ impl<'a> Request<'a> {
                 writer.list(keys, |w, key| w.bytes(key));
             }
             Self::Contains { keys } => writer.list(keys, |w, key| w.bytes(key)),
-            Self::Count | Self::Stats | Self::Flush => {}
+            Self::Count | Self::Stats | Self::Flush | Self::Snapshot | Self::Position => {}
             Self::Scan { prefix } => writer.bytes(prefix),
             Self::Cache { namespace, ask } => {
                 writer.bytes(namespace.as_bytes());
                 ask.encode(writer);
             }
-            Self::Changes { from_seq, max_changes, wait_ms } => {
-                writer.u64(*from_seq);
-                writer.u32(*max_changes);
+            Self::Subscribe { from_seq } => {
+                writer.flag(from_seq.is_some());
+                from_seq.iter().for_each(|seq| writer.u64(*seq));
+            }
+            Self::Next { feed, wait_ms } => {
+                writer.u64(*feed);
                 writer.u32(*wait_ms);
             }
         }

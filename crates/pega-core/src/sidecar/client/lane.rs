@@ -35,7 +35,7 @@ impl Lane {
         })?;
         let (incoming, outgoing) = split_socket(connected);
         let mut lane = Self { incoming, outgoing, next_sequence: 0, spare: None, staging: None };
-        let sequence = lane.send(&Request::Greet { version: PROTOCOL_VERSION, client })?;
+        let sequence = lane.send_or_hear(&Request::Greet { version: PROTOCOL_VERSION, client })?;
         let (frame, descriptor) = lane.incoming.receive_with()?;
         let Some((header, payload)) = frame else {
             return Err(Error::new(ErrorKind::Disconnected, "the sidecar closed the connection; it may be ending")
@@ -61,6 +61,21 @@ impl Lane {
         Ok(sequence)
     }
 
+    /// Sends, and if the server has closed, gives the error that it closed with.
+    fn send_or_hear(&mut self, request: &Request<'_>) -> Result<u64> {
+        self.send(request).map_err(|error| {
+            if error.kind() != ErrorKind::Disconnected {
+                return error;
+            }
+            while let Ok(Some((header, payload))) = self.incoming.receive() {
+                if header.kind == FAILED {
+                    return read_error(payload).unwrap_or(error);
+                }
+            }
+            error
+        })
+    }
+
     /// Asks and waits for the answer.
     ///
     /// # Errors
@@ -73,7 +88,7 @@ impl Lane {
 
     /// Asks and gives every part of the answer to `each`.
     pub(super) fn ask_parts<T: Payload>(&mut self, request: &Request<'_>, mut each: impl FnMut(T)) -> Result<()> {
-        let sequence = self.send(request)?;
+        let sequence = self.send_or_hear(request)?;
         loop {
             let Some((header, payload)) = self.incoming.receive()? else {
                 return Err(Error::new(ErrorKind::Disconnected, "the sidecar ended; connect again"));

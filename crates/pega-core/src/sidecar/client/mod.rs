@@ -1,6 +1,7 @@
 //! The other processes: the operations of an engine, asked of the sidecar that owns it.
 
 mod cache;
+mod feed;
 mod lane;
 mod lease;
 mod pool;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 pub use self::cache::RemoteCache;
+pub use self::feed::RemoteFeed;
 use self::lane::Lane;
 pub use self::lease::RemoteLease;
 use self::pool::Pool;

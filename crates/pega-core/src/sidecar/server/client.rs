@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::feed::Feed;
 use super::hub::Counters;
 use super::space::Piece;
 use crate::cache::{BlockCache, Blocks, Lease, Token};
@@ -27,6 +28,8 @@ enum Kept {
     Value(Arc<Piece>, Box<[u8]>),
     /// The blocks of a load.
     Load(Arc<Load>),
+    /// A subscription or a snapshot.
+    Feed(Arc<Mutex<Feed>>),
 }
 
 /// Blocks kept for one load.
@@ -65,7 +68,22 @@ impl ClientState {
         number
     }
 
-    /// Lets go of a value or a load; false if there is none of this number.
+    /// Keeps a feed until it is dropped.
+    pub(super) fn follow(&self, feed: Feed) -> u64 {
+        let number = self.number();
+        self.held.lock().insert(number, Kept::Feed(Arc::new(Mutex::new(feed))));
+        number
+    }
+
+    /// A feed.
+    pub(super) fn feed(&self, number: u64) -> Option<Arc<Mutex<Feed>>> {
+        match self.held.lock().get(&number)? {
+            Kept::Feed(feed) => Some(Arc::clone(feed)),
+            Kept::Value(..) | Kept::Load(_) => None,
+        }
+    }
+
+    /// Lets go of a value, a load or a feed; false if there is none of this number.
     pub(super) fn let_go(&self, number: u64) -> bool {
         // Bound first, so that what it holds is given back after the lock.
         let kept = self.held.lock().remove(&number);
@@ -76,7 +94,7 @@ impl ClientState {
     pub(super) fn value(&self, number: u64) -> Option<(Arc<Piece>, Box<[u8]>)> {
         match self.held.lock().get(&number)? {
             Kept::Value(piece, key) => Some((Arc::clone(piece), key.clone())),
-            Kept::Load(_) => None,
+            Kept::Load(_) | Kept::Feed(_) => None,
         }
     }
 
@@ -84,7 +102,7 @@ impl ClientState {
     pub(super) fn load(&self, number: u64) -> Option<Arc<Load>> {
         match self.held.lock().get(&number)? {
             Kept::Load(load) => Some(Arc::clone(load)),
-            Kept::Value(..) => None,
+            Kept::Value(..) | Kept::Feed(_) => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Finding values for clients.
 
 use super::connection::Answer;
+use super::feed;
 use super::session::{Session, hashed};
 use super::space::Piece;
 use crate::error::Result;
@@ -28,8 +29,7 @@ pub(super) fn answer(session: &mut Session, request: Request<'_>, answer: &mut A
         }
         Request::Count => answer.done(&(session.hub.engine.len() as u64)),
         Request::Scan { prefix } => scan(session, prefix, answer),
-        Request::Changes { .. } => Err(broken("not yet")),
-        _ => Err(broken("a request came to the wrong place")),
+        other => feed::answer(session, other, answer),
     }
 }
 

@@ -8,6 +8,7 @@ mod accept;
 mod blocks;
 mod client;
 mod connection;
+mod feed;
 mod figures;
 mod hub;
 mod lookup;

@@ -22,7 +22,12 @@ impl Piece {
 
     /// Keeps room that was taken.
     pub(super) fn of(store: &Arc<Store>, staged: Staged<'_>) -> Self {
-        Self { store: Arc::clone(store), extent: Some(staged.into_extent()), checksum: 0 }
+        Self::filled(store, staged, 0)
+    }
+
+    /// Keeps room that was taken and filled.
+    pub(super) fn filled(store: &Arc<Store>, staged: Staged<'_>, checksum: u64) -> Self {
+        Self { store: Arc::clone(store), extent: Some(staged.into_extent()), checksum }
     }
 
     /// Keeps what is held.
