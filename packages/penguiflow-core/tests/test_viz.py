@@ -35,19 +35,19 @@ def test_mermaid_draws_the_flow_in_the_order_of_its_nodes() -> None:
     assert to_mermaid(branching()).splitlines() == [
         "flowchart TD",
         '    source(["OpenSea"])',
-        '    n0["start"]',
-        '    n1{"route"}',
-        '    n2["left"]',
-        '    n3["right"]',
-        '    n4{{"join"}}',
+        '    start["start"]',
+        '    route{"route"}',
+        '    left["left"]',
+        '    right["right"]',
+        '    join{{"join"}}',
         '    sink(["Rookery"])',
-        "    source --> n0",
-        "    n0 --> n1",
-        "    n1 --> n2",
-        "    n1 --> n3",
-        "    n2 --> n4",
-        "    n3 --> n4",
-        "    n4 --> sink",
+        "    source --> start",
+        "    start --> route",
+        "    route --> left",
+        "    route --> right",
+        "    left --> join",
+        "    right --> join",
+        "    join --> sink",
     ]
 
 
@@ -61,13 +61,13 @@ def test_dot_draws_the_same_arrows_as_mermaid() -> None:
 def test_dot_marks_routers_and_joins() -> None:
     drawn = to_dot(branching())
 
-    assert '    n1 [label="route", shape=diamond];' in drawn
-    assert '    n4 [label="join", shape=hexagon];' in drawn
+    assert '    route [label="route", shape=diamond];' in drawn
+    assert '    join [label="join", shape=hexagon];' in drawn
 
 
 def test_the_arrow_that_closes_a_loop_is_marked() -> None:
-    assert "    n1 -. loop .-> n0" in to_mermaid(looping())
-    assert '    n1 -> n0 [label="loop", style=dashed];' in to_dot(looping())
+    assert "    act -. loop .-> plan" in to_mermaid(looping())
+    assert '    act -> plan [label="loop", style=dashed];' in to_dot(looping())
     assert to_mermaid(looping()).count("loop") == to_dot(looping()).count("loop") == 1
 
 
@@ -76,7 +76,7 @@ def test_a_node_that_loops_on_itself_is_an_exit_and_marked() -> None:
 
     drawn = to_mermaid(create(again.to(again)))
 
-    assert "    n0 -. loop .-> n0\n    n0 --> sink" in drawn
+    assert "    again -. loop .-> again\n    again --> sink" in drawn
 
 
 def test_the_flows_a_node_calls_stand_inside() -> None:
@@ -84,18 +84,18 @@ def test_the_flows_a_node_calls_stand_inside() -> None:
     flow = create(node("ask", playbooks=[inner]))
 
     assert to_mermaid(flow).endswith(
-        '    subgraph n0_0_s["retrieval"]\n        n0_0_0["find"]\n        n0_0_1["rank"]\n        n0_0_0 --> n0_0_1\n'
-        "    end\n    n0 -. calls .-> n0_0_s\n"
+        '    subgraph ask__0__flow["retrieval"]\n        ask__0__find["find"]\n        ask__0__rank["rank"]\n'
+        "        ask__0__find --> ask__0__rank\n    end\n    ask -. calls .-> ask__0__flow\n"
     )
-    assert '    n0[["ask"]]' in to_mermaid(flow)
-    assert '    n0 -> n0_0_0 [label="calls", style=dotted, lhead=cluster_n0_0_s];' in to_dot(flow)
+    assert '    ask[["ask"]]' in to_mermaid(flow)
+    assert '    ask -> ask__0__find [label="calls", style=dotted, lhead=cluster_ask__0__flow];' in to_dot(flow)
 
 
 def test_a_function_that_makes_a_playbook_is_asked_for_it() -> None:
     flow = create(node("ask", playbooks=[lambda: (create(node("find"), name="made"), None)]))
 
-    assert 'subgraph n0_0_s["made"]' in to_mermaid(flow)
-    assert "subgraph cluster_n0_0_s {" in to_dot(flow)
+    assert 'subgraph ask__0__flow["made"]' in to_mermaid(flow)
+    assert "subgraph cluster_ask__0__flow {" in to_dot(flow)
 
 
 def test_a_playbook_that_calls_itself_is_drawn_once() -> None:
@@ -136,9 +136,19 @@ def test_remote_nodes_and_unknown_kinds_are_drawn() -> None:
 def test_any_name_is_drawn_and_becomes_no_syntax(name: str, mermaid: str, dot: str) -> None:
     flow = create(node(name), name=name)
 
-    assert f'    n0["{mermaid}"]' in to_mermaid(flow)
-    assert f'    n0 [label="{dot}", shape=box];' in to_dot(flow)
+    assert f'    n__0["{mermaid}"]' in to_mermaid(flow)
+    assert f'    n__0 [label="{dot}", shape=box];' in to_dot(flow)
     assert to_dot(flow).startswith(f'digraph "{dot}" {{')
+
+
+def test_a_name_that_looks_like_an_id_takes_no_other_nodes_place() -> None:
+    inner = create(node("find"), name="inner")
+    names = ["two words", "n__0", "source", "ask__0__find", "_x"]
+    flow = create(node("ask", playbooks=[inner]), *(node(name) for name in names))
+
+    ids = re.findall(r"^ +(\w+)[\[({]", to_mermaid(flow), re.MULTILINE)
+
+    assert len(ids) == len(set(ids)) == len(names) + 4
 
 
 PROGRAM = """

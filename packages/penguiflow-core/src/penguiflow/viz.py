@@ -81,12 +81,29 @@ def to_dot(flow: PenguiFlow) -> str:
 
 
 def _lay_out(flow: PenguiFlow) -> _Group:
-    return _group(flow, "n", flow.name, None, (flow,))
+    return _group(flow, "", flow.name, None, (flow,))
+
+
+# A name that both languages take as it stands; others are drawn under a number.
+_PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
+_KEYWORDS = frozenset(
+    "call class classdef click default digraph direction edge end flowchart graph href linkstyle node o sink source "
+    "strict style subgraph x".split()
+)
+
+
+def _id(prefix: str, index: int, name: str) -> str:
+    """Return the id of a node: its name where that is plain, since a diagram is read as text too.
+
+    Numbers stand behind two underscores, and so do the nodes of inner flows, which no plain name holds: ids differ.
+    """
+    plain = _PLAIN_NAME.fullmatch(name) is not None and name.lower() not in _KEYWORDS
+    return f"{prefix}{name}" if plain else f"{prefix}n__{index}"
 
 
 def _group(flow: PenguiFlow, prefix: str, name: str, caller: str | None, within: tuple[Playbook, ...]) -> _Group:
     graph = flow.graph
-    ids = {node: f"{prefix}{index}" for index, node in enumerate(graph.nodes)}
+    ids = {node: _id(prefix, index, node) for index, node in enumerate(graph.nodes)}
     boxes = [_Box(ids[node.name], node.name, _kind(node)) for node in graph.nodes.values()]
     arrows = [_Arrow(ids[s], ids[t], (s, t) in graph.closing) for s, t in graph.edges()]
     if caller is None:
@@ -94,7 +111,7 @@ def _group(flow: PenguiFlow, prefix: str, name: str, caller: str | None, within:
         into = [_Arrow("source", ids[entry]) for entry in graph.entries]
         arrows = [*into, *arrows, *(_Arrow(ids[end], "sink") for end in graph.exits)]
     groups = [group for node in graph.nodes.values() for group in _called(node, ids[node.name], within)]
-    return _Group(f"{prefix}s", name, caller, tuple(boxes), tuple(arrows), ids[graph.entries[0]], tuple(groups))
+    return _Group(f"{prefix}flow", name, caller, tuple(boxes), tuple(arrows), ids[graph.entries[0]], tuple(groups))
 
 
 def _called(node: Node, caller: str, within: tuple[Playbook, ...]) -> Iterator[_Group]:
@@ -103,7 +120,7 @@ def _called(node: Node, caller: str, within: tuple[Playbook, ...]) -> Iterator[_
         if playbook in within:
             continue
         flow, _, _ = open_playbook(playbook)
-        yield _group(flow, f"{caller}_{index}_", flow.name, caller, (*within, playbook, flow))
+        yield _group(flow, f"{caller}__{index}__", flow.name, caller, (*within, playbook, flow))
 
 
 def _kind(node: Node) -> str:
