@@ -17,6 +17,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// What one read asks for: most frames come whole, and a batch of a thousand hashes in one go.
 const READ_BYTES: usize = 64 << 10;
 
+/// A header and its payload.
+pub(super) type Frame<'a> = (Header, &'a [u8]);
+
 /// Splits a socket into its two directions.
 pub(super) fn split_socket(socket: UnixStream) -> (Incoming, Outgoing) {
     let socket = Arc::new(socket);
@@ -93,7 +96,7 @@ impl Incoming {
     ///
     /// # Errors
     /// `Protocol` for a frame that is malformed, `Disconnected` if the other end closes in the middle of one.
-    pub(super) fn receive(&mut self) -> Result<Option<(Header, &[u8])>> {
+    pub(super) fn receive(&mut self) -> Result<Option<Frame<'_>>> {
         let (header, size_bytes) = loop {
             if let Some((header, _, size_bytes)) = split(&self.bytes[self.start..self.end])? {
                 break (header, size_bytes);
@@ -113,7 +116,7 @@ impl Incoming {
     }
 
     /// Like [`Self::receive`], for the one frame that comes with a descriptor.
-    pub(super) fn receive_with(&mut self) -> Result<(Option<(Header, &[u8])>, Option<OwnedFd>)> {
+    pub(super) fn receive_with(&mut self) -> Result<(Option<Frame<'_>>, Option<OwnedFd>)> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         self.make_room();

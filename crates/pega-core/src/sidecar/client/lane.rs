@@ -56,7 +56,7 @@ impl Lane {
         self.outgoing.push(request.kind(), sequence, |payload| request.encode(payload))?;
         self.next_sequence += 1;
         if request.is_answered() {
-            self.outgoing.flush()?
+            self.outgoing.flush()?;
         }
         Ok(sequence)
     }

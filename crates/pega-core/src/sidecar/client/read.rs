@@ -104,9 +104,9 @@ impl Client {
         for batch in batches(keys)? {
             for held in self.locate(UNHELD, batch)? {
                 let index = reads.len();
-                // SAFETY: the caller's promise.
                 reads.push(match held {
                     None => Read::Missing,
+                    // SAFETY: the caller's promise.
                     Some(held) => unsafe { self.copy(keys[index], held, |size_bytes| room(index, size_bytes))? },
                 });
             }

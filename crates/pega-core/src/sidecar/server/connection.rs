@@ -110,9 +110,9 @@ fn greet(hub: &Arc<Hub>, incoming: &mut Incoming, outgoing: &mut Outgoing) -> Re
     };
     outgoing.push(DONE, 0, |payload| greeting.write(payload))?;
     if client.is_none() {
-        outgoing.flush_with(arena)?
+        outgoing.flush_with(arena)?;
     } else {
-        outgoing.flush()?
+        outgoing.flush()?;
     }
     Ok(Some(Session::new(Arc::clone(hub), state)))
 }
