@@ -56,6 +56,7 @@ impl SnapshotHandle {
     ///
     /// # Errors
     /// As there; `Disconnected` if the sidecar is gone.
+    #[allow(clippy::should_implement_trait, reason = "the next change may be an error, and a later one not")]
     pub fn next(&mut self) -> Result<Option<FeedEvent>> {
         match self {
             Self::Here(snapshot) => snapshot.next(),
