@@ -19,7 +19,9 @@ mod store;
 pub mod work;
 
 pub use cache::{BlockCache, CacheOptions, Lease};
-pub use engine::{FeedEvent, FeedOp, Options, PegaEngine, PutOptions, Snapshot, Stats, Subscription, Transaction, Value, View};
+pub use engine::{
+    FeedEvent, FeedOp, Options, PegaEngine, PutOptions, Snapshot, Stats, Subscription, Transaction, Value, View,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use handle::{Found, FoundView, Handle};
 

@@ -25,12 +25,17 @@ pub(crate) enum Lent {
 }
 
 impl Lent {
-    fn of(object: &Bound<'_, PyAny>, purpose: Purpose) -> PyResult<Self> {
+    /// The memory of an object that lends any.
+    pub(crate) fn of_if(object: &Bound<'_, PyAny>, purpose: Purpose) -> PyResult<Option<Self>> {
         if let Some(buffer) = Buffer::of(object, purpose)? {
-            return Ok(Self::Buffer(buffer));
+            return Ok(Some(Self::Buffer(buffer)));
         }
-        if let Some(tensor) = Tensor::of(object)? {
-            return Ok(Self::Tensor(tensor));
+        Ok(Tensor::of(object)?.map(Self::Tensor))
+    }
+
+    pub(crate) fn of(object: &Bound<'_, PyAny>, purpose: Purpose) -> PyResult<Self> {
+        if let Some(lent) = Self::of_if(object, purpose)? {
+            return Ok(lent);
         }
         let kind = object.get_type().name()?;
         Err(PyTypeError::new_err(format!("expected bytes, a contiguous buffer or a tensor on the CPU, not {kind}")))

@@ -1,36 +1,55 @@
 //! `pegaflow.PegaEngine`.
 
+use std::path::PathBuf;
 use std::ptr::NonNull;
-use std::time::Duration;
 
-use pega_core::{Handle, Options, PutOptions};
-use pyo3::exceptions::{PyKeyError, PyValueError};
+use pega_core::Handle;
+use pega_core::handle::BatchWrite;
+use pyo3::exceptions::PyKeyError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyMapping, PyMemoryView};
 
 use crate::bytes::{DETACH_BYTES, Source, Target};
+use crate::change::Change;
 use crate::error::to_python;
+use crate::follow::{Snapshot, Subscription, not_here};
 use crate::key::Key;
+use crate::options::{Settings, Size, put_options, seconds};
 use crate::view::ValueView;
 
 /// A key-value engine; see the stubs for its contract.
 #[pyclass(frozen, subclass, module = "pegaflow._native")]
 pub(crate) struct PegaEngine {
     engine: Handle,
+    /// Operations may wait: for another process, or a disk.
+    waits: bool,
 }
 
+/// An engine that was found elsewhere, on its way into a `PegaEngine`.
+#[pyclass(frozen, module = "pegaflow._native")]
+pub(crate) struct EngineHandle(pub(crate) Handle);
+
 impl PegaEngine {
-    /// The same class for an engine that runs elsewhere.
-    pub(crate) fn of(engine: Handle) -> Self {
-        Self { engine }
+    /// The class for an engine, wherever it runs.
+    fn of(engine: Handle) -> Self {
+        let waits = engine.is_remote() || matches!(&engine, Handle::Here(engine) if engine.is_logged());
+        Self { engine, waits }
+    }
+
+    fn here(&self, what: &str) -> PyResult<&pega_core::PegaEngine> {
+        match &self.engine {
+            Handle::Here(engine) => Ok(engine),
+            #[cfg(target_os = "linux")]
+            Handle::There(_) => Err(not_here(what)),
+        }
     }
 
     pub(crate) fn handle(&self) -> &Handle {
         &self.engine
     }
 
-    /// Runs `work`, without the GIL if it waits for a sidecar, or copies enough for that to be worth it.
+    /// Runs `work`, without the GIL if it may wait, or copies enough for that to be worth it.
     #[inline]
     fn detached<T: Send>(
         &self,
@@ -38,33 +57,48 @@ impl PegaEngine {
         size_bytes: usize,
         work: impl FnOnce() -> pega_core::Result<T> + Send,
     ) -> PyResult<T> {
-        if size_bytes >= DETACH_BYTES || self.engine.is_remote() { py.detach(work) } else { work() }.map_err(to_python)
-    }
-}
-
-/// Options from a time to live in seconds.
-pub(crate) fn put_options(ttl_s: Option<f64>) -> PyResult<PutOptions> {
-    let Some(ttl_s) = ttl_s else { return Ok(PutOptions::default()) };
-    let ttl = Duration::try_from_secs_f64(ttl_s).ok().filter(|ttl| !ttl.is_zero());
-    match ttl {
-        Some(ttl) => Ok(PutOptions { ttl: Some(ttl) }),
-        None => Err(PyValueError::new_err(format!("ttl_s must be a number of seconds above zero, not {ttl_s}"))),
+        if size_bytes >= DETACH_BYTES || self.waits { py.detach(work) } else { work() }.map_err(to_python)
     }
 }
 
 #[pymethods]
 impl PegaEngine {
     #[new]
-    #[pyo3(signature = (*, memory_bytes = None, policy = "lru"))]
-    fn new(py: Python<'_>, memory_bytes: Option<u64>, policy: &str) -> PyResult<Self> {
-        let defaults = Options::default();
-        let options = Options {
-            memory_bytes: memory_bytes.unwrap_or(defaults.memory_bytes),
-            policy: policy.parse().map_err(to_python)?,
-            ..defaults
+    #[pyo3(signature = (
+        path = None, *, memory_bytes = None, disk_bytes = None, policy = None, durability = None, compression = None,
+        on_full = None, segment_bytes = None, flush_interval_s = None, feed_bytes = None, _handle = None,
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "the settings of an engine, by name")]
+    fn new(
+        py: Python<'_>,
+        path: Option<PathBuf>,
+        memory_bytes: Option<Size>,
+        disk_bytes: Option<Size>,
+        policy: Option<String>,
+        durability: Option<String>,
+        compression: Option<String>,
+        on_full: Option<String>,
+        segment_bytes: Option<Size>,
+        flush_interval_s: Option<f64>,
+        feed_bytes: Option<Size>,
+        _handle: Option<PyRef<'_, EngineHandle>>,
+    ) -> PyResult<Self> {
+        if let Some(handle) = _handle {
+            return Ok(Self::of(handle.0.clone()));
+        }
+        let settings = Settings { path, memory_bytes, disk_bytes, policy, durability, compression, on_full };
+        let open = || {
+            let mut options = settings.options()?;
+            options.segment_bytes = segment_bytes.map(|size| size.0);
+            if let Some(interval_s) = flush_interval_s {
+                options.flush_interval = seconds("flush_interval_s", interval_s)?;
+            }
+            if let Some(feed_bytes) = feed_bytes {
+                options.feed_bytes = feed_bytes.0;
+            }
+            pega_core::PegaEngine::open(options)
         };
-        let engine = py.detach(|| pega_core::PegaEngine::open(options)).map_err(to_python)?;
-        Ok(Self::of(Handle::Here(engine)))
+        Ok(Self::of(Handle::Here(py.detach(open).map_err(to_python)?)))
     }
 
     #[pyo3(signature = (key, value, /, *, ttl_s = None))]
@@ -146,6 +180,94 @@ impl PegaEngine {
         Ok(figures)
     }
 
+    /// Applies `(key, value or None, ttl_s)` as one transaction.
+    fn _commit(&self, py: Python<'_>, writes: Vec<Written<'_>>) -> PyResult<Vec<bool>> {
+        let mut batch: Vec<BatchWrite<'_>> = Vec::with_capacity(writes.len());
+        for (key, value, ttl_s) in &writes {
+            let options = put_options(*ttl_s)?;
+            batch.push((key.bytes()?, value.as_ref().map(|value| (value.bytes(), options))));
+        }
+        py.detach(|| self.engine.commit(&batch)).map_err(to_python)
+    }
+
+    /// The value if it can be had without waiting and is small: `(True, value or None)`, or `(False, None)`.
+    fn _get_now<'py>(&self, py: Python<'py>, key: Key<'_>) -> PyResult<(bool, Option<Bound<'py, PyBytes>>)> {
+        let Handle::Here(engine) = &self.engine else { return Ok((false, None)) };
+        let key = key.bytes()?;
+        if self.waits && !engine.is_resident(key).map_err(to_python)? {
+            return Ok((false, None));
+        }
+        let Some(value) = engine.find(key).map_err(to_python)? else { return Ok((true, None)) };
+        if value.len() >= DETACH_BYTES {
+            return Ok((false, None));
+        }
+        let (object, target) = fresh_bytes(py, value.len())?;
+        // SAFETY: fresh memory of the value's length that nobody else knows yet.
+        unsafe { value.copy_to(target.get()) }.map_err(to_python)?;
+        Ok((true, Some(object)))
+    }
+
+    /// Whether operations may wait for a disk or another process.
+    #[getter]
+    fn _waits(&self) -> bool {
+        self.waits
+    }
+
+    #[getter]
+    fn last_seq(&self) -> PyResult<u64> {
+        Ok(self.here("last_seq")?.last_seq())
+    }
+
+    #[getter]
+    fn applied_seq(&self, py: Python<'_>) -> PyResult<u64> {
+        let engine = self.here("applied_seq")?;
+        py.detach(|| engine.applied_seq()).map_err(to_python)
+    }
+
+    #[pyo3(signature = (from_seq = None))]
+    fn subscribe(&self, py: Python<'_>, from_seq: Option<u64>) -> PyResult<Subscription> {
+        let engine = self.here("subscribe()")?;
+        py.detach(|| engine.subscribe(from_seq)).map(Subscription::of).map_err(to_python)
+    }
+
+    fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
+        let engine = self.here("snapshot()")?;
+        py.detach(|| engine.snapshot()).map(Snapshot::of).map_err(to_python)
+    }
+
+    fn apply(&self, py: Python<'_>, changes: Vec<PyRef<'_, Change>>) -> PyResult<()> {
+        let engine = self.here("apply()")?;
+        let events: Vec<_> = changes.iter().map(|change| change.event().clone()).collect();
+        py.detach(|| engine.apply(&events)).map_err(to_python)
+    }
+
+    fn restore(&self, py: Python<'_>, changes: &Bound<'_, PyAny>, seq: u64) -> PyResult<()> {
+        let engine = self.here("restore()")?;
+        let changes = changes.try_iter()?.unbind();
+        let mut failure = None;
+        let restored = py.detach(|| {
+            let next = || {
+                let next = Python::attach(|py| {
+                    let next = changes.bind(py).clone().next()?;
+                    Some(next.and_then(|change| Ok(change.extract::<PyRef<'_, Change>>()?.event().clone())))
+                })?;
+                Some(next.map_err(|error| {
+                    failure = Some(error);
+                    pega_core::Error::invalid("the changes to restore could not be had")
+                }))
+            };
+            engine.restore(seq, std::iter::from_fn(next))
+        });
+        match failure {
+            Some(error) => Err(error),
+            None => restored.map_err(to_python),
+        }
+    }
+
+    fn flush(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.engine.flush()).map_err(to_python)
+    }
+
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.engine.close()).map_err(to_python)
     }
@@ -164,6 +286,9 @@ impl PegaEngine {
         Ok(self.detached(py, 0, || self.engine.count())? as usize)
     }
 }
+
+/// A key, its value or none to remove it, and its time to live.
+type Written<'py> = (Key<'py>, Option<Source<'py>>, Option<f64>);
 
 /// The pairs of a mapping, or of anything that iterates over pairs.
 fn pairs<'py>(items: &Bound<'py, PyAny>) -> PyResult<Vec<(Key<'py>, Source<'py>)>> {

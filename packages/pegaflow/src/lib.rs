@@ -2,10 +2,15 @@
 
 mod buffer;
 mod bytes;
+mod cache;
+mod change;
 mod dlpack;
 mod engine;
 mod error;
+mod follow;
+mod job;
 mod key;
+mod options;
 mod replay;
 #[cfg(target_os = "linux")]
 mod sidecar;
@@ -17,7 +22,15 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = true)]
 mod _native {
     #[pymodule_export]
-    use super::engine::PegaEngine;
+    use super::cache::{BlockCache, Lease};
+    #[pymodule_export]
+    use super::change::Change;
+    #[pymodule_export]
+    use super::engine::{EngineHandle, PegaEngine};
+    #[pymodule_export]
+    use super::follow::{Snapshot, Subscription};
+    #[pymodule_export]
+    use super::job::Job;
     #[pymodule_export]
     use super::replay::{PyReplay, policy_names};
     #[cfg(target_os = "linux")]

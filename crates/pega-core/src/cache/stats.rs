@@ -78,3 +78,36 @@ impl CacheStats {
         }
     }
 }
+
+impl CacheStats {
+    /// Every count with its name.
+    #[must_use]
+    pub fn counts(&self) -> [(&'static str, u64); 13] {
+        [
+            ("blocks", self.blocks),
+            ("block_bytes", self.block_bytes),
+            ("memory_hits", self.memory_hits),
+            ("disk_hits", self.disk_hits),
+            ("misses", self.misses),
+            ("loaded_blocks", self.loaded_blocks),
+            ("loaded_bytes", self.loaded_bytes),
+            ("load_failures", self.load_failures),
+            ("stored_blocks", self.stored_blocks),
+            ("stored_bytes", self.stored_bytes),
+            ("present_blocks", self.present_blocks),
+            ("refused_blocks", self.refused_blocks),
+            ("quota_drops", self.quota_drops),
+        ]
+    }
+
+    /// Every time and share with its name.
+    #[must_use]
+    pub fn measures(&self) -> [(&'static str, Option<f64>); 4] {
+        [
+            ("memory_residence_s", self.memory_residence_s),
+            ("lifetime_s", self.lifetime_s),
+            ("hit_rate", self.hit_rate),
+            ("infinite_hit_rate", self.infinite_hit_rate),
+        ]
+    }
+}

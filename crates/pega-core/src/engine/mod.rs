@@ -112,6 +112,15 @@ impl PegaEngine {
         self.store.remove(self.store.index.hashed(Key::user(key)?))
     }
 
+    /// Whether reading `key` takes no disk: its value is in memory, or there is none. Counts as no use.
+    ///
+    /// # Errors
+    /// `InvalidKey`, `Closed`.
+    pub fn is_resident(&self, key: &[u8]) -> Result<bool> {
+        self.store.check_open()?;
+        Ok(!self.store.is_on_disk_only(self.store.index.hashed(Key::user(key)?)))
+    }
+
     /// Whether `key` is there. Counts as no use.
     ///
     /// # Errors
@@ -208,6 +217,7 @@ impl PegaEngine {
             memory_bytes: self.store.arena.capacity_bytes(),
             index_bytes: self.store.index.heap_bytes() as u64,
             counts: self.store.counts(),
+            log: self.store.log_stats(),
         }
     }
 

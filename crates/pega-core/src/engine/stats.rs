@@ -1,5 +1,6 @@
 //! What an engine tells about itself.
 
+use crate::log::LogStats;
 use crate::store::Counts;
 
 /// The state of an engine at one moment. Sizes are in bytes.
@@ -15,6 +16,8 @@ pub struct Stats {
     pub index_bytes: u64,
     /// What was counted since the engine was opened.
     pub counts: Counts,
+    /// What the log holds and did; none without a path.
+    pub log: Option<LogStats>,
 }
 
 impl Stats {
@@ -28,6 +31,20 @@ impl Stats {
             ("index_bytes", self.index_bytes),
         ];
         figures.extend(self.counts.figures());
+        if let Some(log) = &self.log {
+            figures.extend([
+                ("disk_bytes", log.disk_bytes),
+                ("disk_used_bytes", log.allocated_bytes),
+                ("disk_live_bytes", log.live_bytes),
+                ("disk_segments", log.segments),
+                ("disk_reads", log.reads),
+                ("disk_written_bytes", log.appended_bytes),
+                ("disk_moved_bytes", log.moved_bytes),
+                ("disk_syncs", log.syncs),
+                ("last_seq", log.last_seq),
+                ("durable_seq", log.durable_seq),
+            ]);
+        }
         figures
     }
 }

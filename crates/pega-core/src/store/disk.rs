@@ -8,7 +8,7 @@ use super::{Store, now_ms};
 use crate::error::Result;
 use crate::index::{Hashed, Index, Value};
 use crate::key::{Key, Space};
-use crate::log::{Log, RecordAt, RecordKind, Recovery, Residents, Verdict, Write};
+use crate::log::{Log, LogStats, RecordAt, RecordKind, Recovery, Residents, Verdict, Write};
 
 use super::changes::{Change, Op};
 
@@ -163,6 +163,11 @@ impl Store {
             (Some(disk), Some(ticket)) => disk.log.commit(ticket),
             _ => Ok(()),
         }
+    }
+
+    /// What the log holds and did, if there is one.
+    pub(crate) fn log_stats(&self) -> Option<LogStats> {
+        self.disk.as_ref().map(|disk| disk.log.stats())
     }
 
     /// Waits until everything written so far is synced.

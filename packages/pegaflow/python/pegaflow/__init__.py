@@ -1,7 +1,9 @@
 """A key-value storage engine at memory speed, and the block cache of an LLM server."""
 
 from pegaflow import _errors
+from pegaflow._cache import BlockCache
 from pegaflow._connect import SidecarStartError, connect
+from pegaflow._engine import PegaEngine
 from pegaflow._errors import (
     ClosedError,
     CorruptError,
@@ -23,16 +25,21 @@ from pegaflow._errors import (
     TooLargeError,
     UnsupportedFormatError,
 )
-from pegaflow._native import MAX_KEY_BYTES, PegaEngine, __version__
+from pegaflow._native import MAX_KEY_BYTES, Change, Job, Lease, Snapshot, Subscription, __version__
+from pegaflow._transaction import Transaction
 
 __all__ = [
     "MAX_KEY_BYTES",
+    "BlockCache",
+    "Change",
     "ClosedError",
     "CorruptError",
     "DisconnectedError",
     "DiskFullError",
     "InvalidArgumentError",
     "InvalidKeyError",
+    "Job",
+    "Lease",
     "LeaseLostError",
     "LockedError",
     "MemoryFullError",
@@ -43,15 +50,27 @@ __all__ = [
     "ReadOnlyError",
     "SettingsDifferError",
     "SidecarStartError",
+    "Snapshot",
     "SnapshotNeeded",
     "StorageError",
+    "Subscription",
     "TimedOutError",
     "TooLargeError",
+    "Transaction",
     "UnsupportedFormatError",
     "__version__",
     "connect",
 ]
 
 for _name in __all__:
-    if hasattr(_errors, _name):
-        getattr(_errors, _name).__module__ = __name__
+    if hasattr(_errors, _name) or _name in {"BlockCache", "PegaEngine", "Transaction"}:
+        globals()[_name].__module__ = __name__
+
+
+def __getattr__(name: str) -> object:
+    """Give `PegaKVConnector`, which another distribution provides."""
+    if name != "PegaKVConnector":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from pegaflow._plugins import load_connector
+
+    return load_connector()

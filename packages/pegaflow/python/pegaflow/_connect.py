@@ -9,9 +9,9 @@ from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 from pegaflow import _native
+from pegaflow._engine import PegaEngine
 from pegaflow._errors import DisconnectedError, PegaError
 from pegaflow._location import default_socket
-from pegaflow._native import PegaEngine
 from pegaflow._settings import EngineSettings
 
 _IDLE_EXIT_S = 600
@@ -60,19 +60,23 @@ def connect(
         on_full=on_full,
     )
     if path is not None:
-        return _native.connect(Path(path), settings.as_text())
+        return _engine_at(Path(path), settings)
     socket = default_socket()
     try:
-        return _native.connect(socket, settings.as_text())
+        return _engine_at(socket, settings)
     except DisconnectedError:
         pass
     with _starting(socket):
         try:
             # Another process may have started one while this one waited for the lock.
-            return _native.connect(socket, settings.as_text())
+            return _engine_at(socket, settings)
         except DisconnectedError:
             _start(socket, settings)
-            return _native.connect(socket, settings.as_text())
+            return _engine_at(socket, settings)
+
+
+def _engine_at(socket: Path, settings: EngineSettings) -> PegaEngine:
+    return PegaEngine(_handle=_native.connect(socket, settings.as_text()))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from pegaflow import _native
+from pegaflow._engine import PegaEngine
 from pegaflow._errors import PegaError
 from pegaflow._location import default_socket
 from pegaflow._sizes import format_size
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Draw the table until interrupted or until the sidecar ends."""
     try:
-        with closing(_native.connect((arguments.socket or default_socket()).absolute(), {})) as engine:
+        with closing(PegaEngine(_handle=_native.connect((arguments.socket or default_socket()).absolute(), {}))) as engine:
             if arguments.json:
                 print(json.dumps(engine.stats()))
                 return 0
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _watch(engine: _native.PegaEngine, arguments: argparse.Namespace) -> None:
+def _watch(engine: PegaEngine, arguments: argparse.Namespace) -> None:
     before: Mapping[str, int] | None = None
     while True:
         figures = engine.stats()
