@@ -27,6 +27,8 @@ class Passage(BaseModel):
     heading: str = ""
     """The Markdown heading above it."""
     text: str
+    is_prose: bool = True
+    """Whether it is neither code nor part of a table of a Markdown file."""
     words: list[str] = []
     """What it is found by."""
 
@@ -85,25 +87,31 @@ def read_passages(path: Path) -> list[Passage]:
 
 
 def split_passages(path: Path, text: str) -> Iterator[Passage]:
-    """Cut a text at its blank lines, and long paragraphs into pieces."""
-    heading, first, lines = "", 1, list[str]()
+    """Cut a text at its blank lines, and long paragraphs into pieces; Markdown also at its headings and list items."""
+    is_markdown = path.suffix == ".md"
+    is_code, heading, first, lines = False, "", 1, list[str]()
     for number, line in enumerate([*printable(text).split("\n"), ""], start=1):
-        is_heading = path.suffix == ".md" and line.startswith("#")
+        is_heading = is_markdown and line.startswith("#") and not is_code
+        begins = not line.strip() or is_heading or (is_markdown and line.startswith(("```", "- ")))
         too_long = len(lines) == PASSAGE_LINES or sum(map(len, lines)) > PASSAGE_CHARS
-        if lines and (not line.strip() or is_heading or too_long):
-            yield from _cut(path, first, heading, "\n".join(lines))
+        if lines and (begins or too_long):
+            is_prose = not is_code and not lines[0].startswith("|")
+            yield from _cut(Passage(path=path, line=first, heading=heading, text="\n".join(lines), is_prose=is_prose))
             lines = []
-        if is_heading:
+        if is_markdown and line.startswith("```"):
+            is_code = not is_code
+        elif is_heading:
             heading = line.strip("# ")
         elif line.strip():
             first = number if not lines else first
             lines.append(line.rstrip())
 
 
-def _cut(path: Path, line: int, heading: str, text: str) -> Iterator[Passage]:
+def _cut(passage: Passage) -> Iterator[Passage]:
+    text = passage.text
     for start in range(0, len(text), PASSAGE_CHARS):
-        at = line + text.count("\n", 0, start)
-        yield Passage(path=path, line=at, heading=heading, text=text[start : start + PASSAGE_CHARS])
+        line = passage.line + text.count("\n", 0, start)
+        yield passage.model_copy(update={"line": line, "text": text[start : start + PASSAGE_CHARS]})
 
 
 def printable(text: str) -> str:

@@ -1,5 +1,6 @@
 """The nodes that search: one file each, then the best of all by BM25 over stemmed words."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from pydantic import BaseModel
 from penguiflow import Context, FinalAnswer
 
 BEST = 4
+NOT_PROSE_WEIGHT = 0.5
+"""Code and tables hold the words of a question more often than its answer."""
 NOTES = "notes"
 """The stream of what is worth knowing beside the answer; any other is the answer's."""
 
@@ -72,13 +75,13 @@ async def choose_passages(files: list[Found], ctx: Context) -> Evidence | FinalA
 
 
 def words_of(texts: Sequence[str]) -> list[list[str]]:
-    """Return the words that each text is found by: in lower case, stemmed, without the most common ones."""
+    """Return what each text is found by: its words, stemmed and without the most common ones, and pairs of them."""
     # A stemmer keeps state while it works, and files are read in several threads.
     stem = snowballstemmer.stemmer("english").stemWords
     words: list[list[str]] = bm25s.tokenize(
         list(texts), stopwords="en_plus", stemmer=stem, return_ids=False, show_progress=False
     )
-    return words
+    return [[*single, *map(" ".join, itertools.pairwise(single))] for single in words]
 
 
 def rank(question: str, passages: Sequence[Passage]) -> list[Passage]:
@@ -94,7 +97,8 @@ def rank(question: str, passages: Sequence[Passage]) -> list[Passage]:
         return []
     index = bm25s.BM25()
     index.index([passage.words for passage in searched], show_progress=False)
-    scores = index.get_scores(words_of([question])[0])
+    weights = [1.0 if passage.is_prose else NOT_PROSE_WEIGHT for passage in searched]
+    scores = index.get_scores(words_of([question])[0]) * weights
     best = sorted(range(len(searched)), key=lambda number: -scores[number])[:BEST]
     return [searched[number] for number in best if scores[number] > 0]
 

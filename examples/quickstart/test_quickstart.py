@@ -121,6 +121,26 @@ def test_gives_the_same_answer_every_time(run_example: Run, notes: Path) -> None
     assert first == second
 
 
+def test_a_source_points_into_a_long_paragraph(run_example: Run, tmp_path: Path) -> None:
+    lines = [f"line {number} about birds" for number in range(1, 30)]
+    lines[17] = "a trace ends when nothing of it is left"
+    (tmp_path / "long.txt").write_text("\n".join(lines))
+    (tmp_path / "minified.js").write_text("x = 'bird'; " * 30_000 + "trace.end()")
+    done = run_example("quickstart", "How does a trace end?", tmp_path)
+    assert done.returncode == 0, done.stderr
+    sources = split_report(done.stdout)[0].partition("Sources:")[2].split()
+    assert sorted(sources) == [f"{tmp_path}/long.txt:17", f"{tmp_path}/minified.js:1"]
+
+
+def test_prose_goes_before_code_and_tables(run_example: Run, tmp_path: Path) -> None:
+    page = (
+        "| trace | end |\n|---|---|\n\n```sh\n# trace end\n\ntrace end\n```\n\n- A list.\n- The trace ends at last.\n"
+    )
+    (tmp_path / "page.md").write_text(page)
+    done = run_example("quickstart", "How does a trace end?", tmp_path)
+    assert done.stdout.startswith(f"- The trace ends at last.\n    [{tmp_path}/page.md:11]")
+
+
 def test_reports_and_skips_what_it_cannot_read(run_example: Run, notes: Path) -> None:
     (notes / "dangling").symlink_to(notes / "nowhere")
     (notes / "image.png").write_bytes(b"\x89PNG\0\0")
