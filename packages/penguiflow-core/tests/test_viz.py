@@ -84,18 +84,28 @@ def test_the_flows_a_node_calls_stand_inside() -> None:
     flow = create(node("ask", playbooks=[inner]))
 
     assert to_mermaid(flow).endswith(
-        '    subgraph ask__0__flow["retrieval"]\n        ask__0__find["find"]\n        ask__0__rank["rank"]\n'
-        "        ask__0__find --> ask__0__rank\n    end\n    ask -. calls .-> ask__0__flow\n"
+        '    subgraph ask__0___flow["retrieval"]\n        ask__0__find["find"]\n        ask__0__rank["rank"]\n'
+        "        ask__0__find --> ask__0__rank\n    end\n    ask -. calls .-> ask__0___flow\n"
     )
     assert '    ask[["ask"]]' in to_mermaid(flow)
-    assert '    ask -> ask__0__find [label="calls", style=dotted, lhead=cluster_ask__0__flow];' in to_dot(flow)
+    assert '    ask -> ask__0__find [label="calls", style=dotted, lhead=cluster_ask__0___flow];' in to_dot(flow)
+
+
+def test_no_two_things_that_are_drawn_share_an_id() -> None:
+    inner = create(node("flow").to(node("a b"), node("_flow"), node("n")), name="flow")
+    flow = create(node("n", playbooks=[inner, inner]), node("n n", playbooks=[inner]), node("flow"))
+
+    drawn = re.findall(r'^ *(?:subgraph )?(\w+)\W*"', to_mermaid(flow), flags=re.MULTILINE)
+
+    assert len(drawn) == 2 + 3 + 3 + 3 * 4
+    assert len(set(drawn)) == len(drawn)
 
 
 def test_a_function_that_makes_a_playbook_is_asked_for_it() -> None:
     flow = create(node("ask", playbooks=[lambda: (create(node("find"), name="made"), None)]))
 
-    assert 'subgraph ask__0__flow["made"]' in to_mermaid(flow)
-    assert "subgraph cluster_ask__0__flow {" in to_dot(flow)
+    assert 'subgraph ask__0___flow["made"]' in to_mermaid(flow)
+    assert "subgraph cluster_ask__0___flow {" in to_dot(flow)
 
 
 def test_a_playbook_that_calls_itself_is_drawn_once() -> None:

@@ -87,8 +87,29 @@ def _lay_out(flow: PenguiFlow) -> _Group:
 # A name that both languages take as it stands; others are drawn under a number.
 _PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
 _KEYWORDS = frozenset(
-    "call class classdef click default digraph direction edge end flowchart graph href linkstyle node o sink source "
-    "strict style subgraph x".split()
+    {
+        "call",
+        "class",
+        "classdef",
+        "click",
+        "default",
+        "digraph",
+        "direction",
+        "edge",
+        "end",
+        "flowchart",
+        "graph",
+        "href",
+        "linkstyle",
+        "node",
+        "o",
+        "sink",
+        "source",
+        "strict",
+        "style",
+        "subgraph",
+        "x",
+    }
 )
 
 
@@ -111,7 +132,8 @@ def _group(flow: PenguiFlow, prefix: str, name: str, caller: str | None, within:
         into = [_Arrow("source", ids[entry]) for entry in graph.entries]
         arrows = [*into, *arrows, *(_Arrow(ids[end], "sink") for end in graph.exits)]
     groups = [group for node in graph.nodes.values() for group in _called(node, ids[node.name], within)]
-    return _Group(f"{prefix}flow", name, caller, tuple(boxes), tuple(arrows), ids[graph.entries[0]], tuple(groups))
+    # No plain name begins with an underscore, so no node of the group has its id.
+    return _Group(f"{prefix}_flow", name, caller, tuple(boxes), tuple(arrows), ids[graph.entries[0]], tuple(groups))
 
 
 def _called(node: Node, caller: str, within: tuple[Playbook, ...]) -> Iterator[_Group]:
