@@ -119,6 +119,8 @@ impl Shared {
         reclaimed: usize,
         refused: Option<Error>,
     ) -> Result<()> {
+        // Closing stops the flusher before it waits for cleaning to end: after that no file may vanish.
+        self.flush.check()?;
         // Segments that were filled but not sealed yet count too.
         self.flush.wait_idle()?;
         // Once through the log, and as much again for what that made: beyond, only others' writes would be chased.
