@@ -15,7 +15,8 @@ def test_answers_each_part_by_the_playbook(run_example: Run) -> None:
         "why do neighbours steal stones?",
         "  Stones are scarce, so neighbours steal them from each other. [sample.txt]",
     ]
-    assert 'subgraph n1_0_s["retrieval"]' in graph
+    assert "subgraph" in graph
+    assert '["retrieval"]' in graph
 
 
 def test_answers_from_another_file(run_example: Run, tmp_path: Path) -> None:
