@@ -134,6 +134,13 @@ impl SegmentFile {
         })?
     }
 
+    /// What it syncs, and what it writes past the page cache with.
+    #[cfg(test)]
+    pub(super) fn descriptors(&self) -> (std::os::fd::RawFd, Option<std::os::fd::RawFd>) {
+        use std::os::fd::AsRawFd;
+        (self.buffered.as_raw_fd(), self.direct.as_ref().map(AsRawFd::as_raw_fd))
+    }
+
     pub(super) fn sync(&self) -> io::Result<()> {
         self.buffered.sync_data()
     }

@@ -173,6 +173,13 @@ impl Log {
     }
 }
 
+#[cfg(test)]
+impl Log {
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
 impl Drop for Log {
     fn drop(&mut self) {
         let _ = self.close();
