@@ -13,8 +13,9 @@ use pyo3::types::{PyBytes, PyDict, PyMapping, PyMemoryView};
 use crate::bytes::{DETACH_BYTES, Source, Target};
 use crate::change::Change;
 use crate::error::to_python;
-use crate::follow::{Snapshot, Subscription, not_here};
+use crate::follow::{Snapshot, Subscription};
 use crate::key::Key;
+use crate::many;
 use crate::options::{Settings, Size, put_options, seconds};
 use crate::view::ValueView;
 
@@ -35,14 +36,6 @@ impl PegaEngine {
     fn of(engine: Handle) -> Self {
         let waits = engine.is_remote() || matches!(&engine, Handle::Here(engine) if engine.is_logged());
         Self { engine, waits }
-    }
-
-    fn here(&self, what: &str) -> PyResult<&pega_core::PegaEngine> {
-        match &self.engine {
-            Handle::Here(engine) => Ok(engine),
-            #[cfg(target_os = "linux")]
-            Handle::There(_) => Err(not_here(what)),
-        }
     }
 
     pub(crate) fn handle(&self) -> &Handle {
@@ -154,7 +147,11 @@ impl PegaEngine {
 
     #[pyo3(signature = (keys, /))]
     fn get_many<'py>(&self, py: Python<'py>, keys: &Bound<'_, PyAny>) -> PyResult<Vec<Option<Bound<'py, PyBytes>>>> {
-        keys.try_iter()?.map(|key| self.get(py, key?.extract()?)).collect()
+        if !self.engine.is_remote() {
+            return keys.try_iter()?.map(|key| self.get(py, key?.extract()?)).collect();
+        }
+        let keys = keys.try_iter()?.map(|key| key?.extract()).collect::<PyResult<Vec<Key<'_>>>>()?;
+        many::get(py, &self.engine, &keys.iter().map(Key::bytes).collect::<PyResult<Vec<_>>>()?)
     }
 
     #[pyo3(signature = (keys, /))]
@@ -214,35 +211,35 @@ impl PegaEngine {
     }
 
     #[getter]
-    fn last_seq(&self) -> PyResult<u64> {
-        Ok(self.here("last_seq")?.last_seq())
+    fn last_seq(&self, py: Python<'_>) -> PyResult<u64> {
+        self.detached(py, 0, || self.engine.last_seq())
     }
 
     #[getter]
     fn applied_seq(&self, py: Python<'_>) -> PyResult<u64> {
-        let engine = self.here("applied_seq")?;
+        let engine = &self.engine;
         py.detach(|| engine.applied_seq()).map_err(to_python)
     }
 
     #[pyo3(signature = (from_seq = None))]
     fn subscribe(&self, py: Python<'_>, from_seq: Option<u64>) -> PyResult<Subscription> {
-        let engine = self.here("subscribe()")?;
+        let engine = &self.engine;
         py.detach(|| engine.subscribe(from_seq)).map(Subscription::of).map_err(to_python)
     }
 
     fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
-        let engine = self.here("snapshot()")?;
+        let engine = &self.engine;
         py.detach(|| engine.snapshot()).map(Snapshot::of).map_err(to_python)
     }
 
     fn apply(&self, py: Python<'_>, changes: Vec<PyRef<'_, Change>>) -> PyResult<()> {
-        let engine = self.here("apply()")?;
+        let engine = &self.engine;
         let events: Vec<_> = changes.iter().map(|change| change.event().clone()).collect();
         py.detach(|| engine.apply(&events)).map_err(to_python)
     }
 
     fn restore(&self, py: Python<'_>, changes: &Bound<'_, PyAny>, seq: u64) -> PyResult<()> {
-        let engine = self.here("restore()")?;
+        let engine = &self.engine;
         let changes = changes.try_iter()?.unbind();
         let mut failure = None;
         let restored = py.detach(|| {
@@ -300,19 +297,19 @@ fn pairs<'py>(items: &Bound<'py, PyAny>) -> PyResult<Vec<(Key<'py>, Source<'py>)
 
 /// An address that may go to another thread.
 #[derive(Clone, Copy)]
-struct Address(NonNull<u8>);
+pub(crate) struct Address(NonNull<u8>);
 
 // SAFETY: an address alone does nothing.
 unsafe impl Send for Address {}
 
 impl Address {
-    fn get(self) -> NonNull<u8> {
+    pub(crate) fn get(self) -> NonNull<u8> {
         self.0
     }
 }
 
 /// A `bytes` object of this length, not initialised, and where its bytes go.
-fn fresh_bytes(py: Python<'_>, len: usize) -> PyResult<(Bound<'_, PyBytes>, Address)> {
+pub(crate) fn fresh_bytes(py: Python<'_>, len: usize) -> PyResult<(Bound<'_, PyBytes>, Address)> {
     let size = ffi::Py_ssize_t::try_from(len)?;
     // SAFETY: with no source, the interpreter makes an object whose bytes the caller fills before showing it.
     let object = unsafe {

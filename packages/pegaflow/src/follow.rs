@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use pega_core::{ErrorKind, FeedEvent};
+use pega_core::FeedEvent;
+use pega_core::handle::{SnapshotHandle, SubscriptionHandle};
 use pyo3::prelude::*;
 
 use crate::change::Change;
@@ -15,10 +16,10 @@ const SLICE: Duration = Duration::from_millis(100);
 
 /// The changes of an engine; see the stubs.
 #[pyclass(frozen, module = "pegaflow")]
-pub(crate) struct Subscription(Mutex<pega_core::Subscription>);
+pub(crate) struct Subscription(Mutex<SubscriptionHandle>);
 
 impl Subscription {
-    pub(crate) fn of(subscription: pega_core::Subscription) -> Self {
+    pub(crate) fn of(subscription: SubscriptionHandle) -> Self {
         Self(Mutex::new(subscription))
     }
 
@@ -56,11 +57,11 @@ impl Subscription {
 #[pyclass(frozen, module = "pegaflow")]
 pub(crate) struct Snapshot {
     seq: u64,
-    snapshot: Mutex<pega_core::Snapshot>,
+    snapshot: Mutex<SnapshotHandle>,
 }
 
 impl Snapshot {
-    pub(crate) fn of(snapshot: pega_core::Snapshot) -> Self {
+    pub(crate) fn of(snapshot: SnapshotHandle) -> Self {
         Self { seq: snapshot.seq(), snapshot: Mutex::new(snapshot) }
     }
 }
@@ -80,12 +81,4 @@ impl Snapshot {
         let next = py.detach(|| self.snapshot.lock().next()).map_err(to_python)?;
         Ok(next.map(Change::of))
     }
-}
-
-/// The error of an operation that only an engine in this process has.
-pub(crate) fn not_here(what: &str) -> PyErr {
-    to_python(pega_core::Error::new(
-        ErrorKind::InvalidArgument,
-        format!("{what} needs an engine in this process; do it where the engine is opened"),
-    ))
 }

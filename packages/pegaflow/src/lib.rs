@@ -10,6 +10,7 @@ mod error;
 mod follow;
 mod job;
 mod key;
+mod many;
 mod options;
 mod replay;
 #[cfg(target_os = "linux")]

@@ -89,6 +89,47 @@ impl Handle {
         }
     }
 
+    /// Copies the values of several keys to memory that `room` gives for the index and the size of each; gives their
+    /// sizes, none for keys that are not there or for which there was no room. `room` may be asked again if a value
+    /// changes meanwhile.
+    ///
+    /// # Errors
+    /// As [`PegaEngine::get`]; `Disconnected` if the sidecar is gone.
+    ///
+    /// # Safety
+    /// What `room` gives is valid for writes of the size that it was asked for.
+    pub unsafe fn read_many(
+        &self,
+        keys: &[&[u8]],
+        mut room: impl FnMut(usize, usize) -> Option<NonNull<u8>>,
+    ) -> Result<Vec<Option<usize>>> {
+        match self {
+            Self::Here(engine) => {
+                let mut sizes = Vec::with_capacity(keys.len());
+                for (i, key) in keys.iter().enumerate() {
+                    let found = engine.find(key)?;
+                    let target = found.as_ref().and_then(|value| room(i, value.len()));
+                    if let (Some(value), Some(target)) = (&found, target) {
+                        // SAFETY: the caller's promise.
+                        unsafe { value.copy_to(target)? };
+                    }
+                    sizes.push(found.filter(|_| target.is_some()).map(|value| value.len()));
+                }
+                Ok(sizes)
+            }
+            #[cfg(target_os = "linux")]
+            Self::There(client) => {
+                // SAFETY: the caller's promise.
+                let reads = unsafe { client.read_many_with(keys, room)? };
+                let size = |read| match read {
+                    sidecar::Read::Copied(size_bytes) => Some(size_bytes),
+                    sidecar::Read::Missing | sidecar::Read::TooSmall(_) => None,
+                };
+                Ok(reads.into_iter().map(size).collect())
+            }
+        }
+    }
+
     /// As [`PegaEngine::get_into`].
     ///
     /// # Errors
