@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import pegaflow
 from benchmarks.kv import _values
 from benchmarks.kv._contenders import Floor, Pega, until
 from benchmarks.kv._results import Measurement
-from benchmarks.kv._rounds import interleave
+from benchmarks.kv._rounds import Work, interleave
 from pegaflow import BlockCache, PegaEngine
 
 _BATCH_BYTES = 16 << 20
@@ -39,40 +39,28 @@ def measure(rounds: int) -> Iterator[Measurement]:
                 client.remove(key)
                 engine.remove(key)
         for size in ("1 MiB", "2 MiB"):
-            yield from _batches(client, size, rounds)
+            yield from _batches({"embedded": engine, "sidecar": client}, size, rounds)
         yield from _round_trips(client.__contains__, rounds)
 
 
-def _batches(client: PegaEngine, size: str, rounds: int) -> Iterator[Measurement]:
+def _batches(engines: Mapping[str, PegaEngine], size: str, rounds: int) -> Iterator[Measurement]:
+    """Store batches of new blocks, then load batches that are there."""
     size_bytes = _values.SIZES[size]
     in_batch = _BATCH_BYTES // size_bytes
     floor = Floor(in_batch * _BATCHES, size_bytes)
     buffers = [bytearray(range(256)) * (size_bytes // 256) for _ in range(in_batch)]
-    cache = BlockCache(client, f"batches-{size_bytes}")
-    generation = iter(range(1_000_000))
 
     def copy_all(copy: Callable[[int, bytearray], None]) -> None:
         for number in range(in_batch * _BATCHES):
             copy(number, buffers[number % in_batch])
 
-    def store_all() -> None:
-        # Blocks that are there already would not be written again, so every pass names new ones.
-        mark = next(generation)
-        for batch in range(_BATCHES):
-            cache.store(_hashes(mark, batch, in_batch), buffers)
-
-    cache.store(_hashes(-1, 0, in_batch), buffers)
-
-    def load_all() -> None:
-        for _ in range(_BATCHES):
-            with cache.lease(_hashes(-1, 0, in_batch)) as lease:
-                cache.load_into(lease, buffers)
-
-    for operation, floor_work, work in (
-        ("store", lambda: copy_all(floor.put), store_all),
-        ("load_into", lambda: copy_all(floor.get_into), load_all),
+    caches = {name: _Batches(BlockCache(engine, f"batches-{size_bytes}"), buffers) for name, engine in engines.items()}
+    for operation, floor_work in (
+        ("store", lambda: copy_all(floor.put)),
+        ("load_into", lambda: copy_all(floor.get_into)),
     ):
-        samples = interleave({"memcpy": floor_work, "sidecar": work}, amount=_BATCH_BYTES * _BATCHES, rounds=rounds)
+        works: dict[str, Work] = {name: getattr(batches, operation) for name, batches in caches.items()}
+        samples = interleave({"memcpy": floor_work, **works}, amount=_BATCH_BYTES * _BATCHES, rounds=rounds)
         for name, taken in samples.items():
             ratio = taken.ratio_to(samples["memcpy"])
             yield Measurement(
@@ -88,8 +76,31 @@ def _batches(client: PegaEngine, size: str, rounds: int) -> Iterator[Measurement
             )
 
 
-def _hashes(mark: int, batch: int, count: int) -> list[bytes]:
-    return [hashlib.sha256(f"{mark}/{batch}/{number}".encode()).digest() for number in range(count)]
+class _Batches:
+    """Batches of blocks in one cache. What is loaded is what was stored last."""
+
+    def __init__(self, cache: BlockCache, buffers: list[bytearray]) -> None:
+        self._cache = cache
+        self._buffers = buffers
+        self._generation = 0
+
+    def store(self) -> None:
+        """Store under new names: blocks that are there already would not be written again."""
+        self._generation += 1
+        for batch in range(_BATCHES):
+            if failed := self._cache.store(self._hashes(batch), self._buffers):
+                raise ValueError(f"no room for {len(failed)} of {len(self._buffers)} blocks")
+
+    def load_into(self) -> None:
+        """Lease and load every batch."""
+        for batch in range(_BATCHES):
+            with self._cache.lease(self._hashes(batch)) as lease:
+                if failed := self._cache.load_into(lease, self._buffers):
+                    raise ValueError(f"{len(failed)} of {len(self._buffers)} blocks were not loaded")
+
+    def _hashes(self, batch: int) -> list[bytes]:
+        names = (f"{self._generation}/{batch}/{number}" for number in range(len(self._buffers)))
+        return [hashlib.sha256(name.encode()).digest() for name in names]
 
 
 def _round_trips(ask: Callable[[bytes], object], rounds: int) -> Iterator[Measurement]:
