@@ -5,7 +5,6 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-import httpx
 from files import Passage
 from pydantic import BaseModel, Field
 
@@ -84,6 +83,9 @@ async def stream_chat(endpoint: Endpoint, messages: list[dict[str, str]]) -> Asy
     Raises:
         ModelFailed: the endpoint is not reachable, refuses, or breaks off.
     """
+    # Importing it takes longer than many an answer without a model.
+    import httpx
+
     headers = {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
     body = {"model": endpoint.model, "messages": messages, "stream": True}
     url = f"{endpoint.url.rstrip('/')}/chat/completions"

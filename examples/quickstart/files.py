@@ -29,8 +29,6 @@ class Passage(BaseModel):
     text: str
     is_prose: bool = True
     """Whether it is neither code nor part of a table of a Markdown file."""
-    words: list[str] = []
-    """What it is found by."""
 
     @property
     def source(self) -> str:

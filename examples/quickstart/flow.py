@@ -95,10 +95,10 @@ def main() -> int:
     arguments = parser.parse_args()
     if not arguments.question.strip():
         parser.error("the question is empty")
-    files = find_files(arguments.paths)
-    if not files:
-        parser.error(f"no files below {', '.join(map(str, arguments.paths))}")
     try:
+        files = find_files(arguments.paths)
+        if not files:
+            parser.error(f"no files below {', '.join(map(str, arguments.paths))}")
         endpoint = Endpoint.from_environment()
         if endpoint:
             print(f"answering with {endpoint.model} at {endpoint.url}", file=sys.stderr)

@@ -53,7 +53,7 @@ async def retrieve(lookup: Lookup, ctx: Context) -> Found:
     """Read one file, off the event loop."""
     found = Found(question=lookup.question, path=lookup.path)
     try:
-        found.passages = await anyio.to_thread.run_sync(_read, lookup.path)
+        found.passages = await anyio.to_thread.run_sync(read_passages, lookup.path)
     except NotReadable as error:
         found.problem = str(error)
     return found
@@ -76,7 +76,6 @@ async def choose_passages(files: list[Found], ctx: Context) -> Evidence | FinalA
 
 def words_of(texts: Sequence[str]) -> list[list[str]]:
     """Return what each text is found by: its words, stemmed and without the most common ones, and pairs of them."""
-    # A stemmer keeps state while it works, and files are read in several threads.
     stem = snowballstemmer.stemmer("english").stemWords
     words: list[list[str]] = bm25s.tokenize(
         list(texts), stopwords="en_plus", stemmer=stem, return_ids=False, show_progress=False
@@ -90,29 +89,15 @@ def rank(question: str, passages: Sequence[Passage]) -> list[Passage]:
     Left out is what shares no word with the question, and what quotes it whole: that asks, too.
     """
     asked = question.strip().lower()
-    searched = [
-        passage for passage in _without_repeats(passages) if passage.words and asked not in passage.text.lower()
-    ]
-    if not searched:
+    # Each text once, however many files repeat it; the first of them is its source.
+    searched = list({passage.text: passage for passage in reversed(passages)}.values())[::-1]
+    searched = [passage for passage in searched if asked not in passage.text.lower()]
+    *words, asked_words = words_of([*(f"{passage.heading} {passage.text}" for passage in searched), question])
+    if not any(words):
         return []
     index = bm25s.BM25()
-    index.index([passage.words for passage in searched], show_progress=False)
+    index.index(words, show_progress=False)
     weights = [1.0 if passage.is_prose else NOT_PROSE_WEIGHT for passage in searched]
-    scores = index.get_scores(words_of([question])[0]) * weights
+    scores = index.get_scores(asked_words) * weights
     best = sorted(range(len(searched)), key=lambda number: -scores[number])[:BEST]
     return [searched[number] for number in best if scores[number] > 0]
-
-
-def _read(path: Path) -> list[Passage]:
-    passages = read_passages(path)
-    words = words_of([f"{passage.heading} {passage.text}" for passage in passages])
-    for passage, its_words in zip(passages, words, strict=True):
-        passage.words = its_words
-    return passages
-
-
-def _without_repeats(passages: Sequence[Passage]) -> list[Passage]:
-    first: dict[str, Passage] = {}
-    for passage in passages:
-        first.setdefault(passage.text, passage)
-    return list(first.values())
