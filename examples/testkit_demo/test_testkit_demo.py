@@ -4,8 +4,8 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
+from quotes import Order, build_flow
 
-from examples.testkit_demo.flow import Order, build_flow
 from penguiflow import FlowError, ValidationFailed
 from penguiflow.testkit import assert_node_sequence, last_trace_id, run_one, simulate_error
 
