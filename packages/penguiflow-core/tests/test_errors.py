@@ -28,7 +28,7 @@ from penguiflow import (
     ValidationFailed,
     create,
 )
-from penguiflow.remote import RemoteFailed
+from penguiflow.errors import RemoteFailed
 
 DETAILS = [{"loc": ("items", 0), "msg": "wrong", "type": "int"}]
 

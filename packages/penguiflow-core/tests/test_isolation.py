@@ -188,6 +188,78 @@ async def test_a_node_may_fetch_further_messages_of_its_trace() -> None:
         assert await flow.ask(1) == [0]
 
 
+async def test_a_fetch_in_a_node_that_is_given_up_loses_no_message() -> None:
+    async def split(n: int, ctx: Context) -> None:
+        await ctx.emit(1)
+        await asyncio.sleep(0.03)
+        await ctx.emit(2)
+
+    async def impatient(first: int, ctx: Context) -> list[int | None]:
+        try:
+            async with asyncio.timeout(0.001):
+                return [first, await ctx.fetch()]
+        except TimeoutError:
+            return [first]
+
+    async with create(Node(split).to(Node(impatient))) as flow:
+        assert [value for _, value in await (await flow.submit(0)).results()] == [[1], [2, None]]
+
+
+async def test_an_unordered_node_may_fetch_too() -> None:
+    async def split(n: int, ctx: Context) -> None:
+        for item in range(n):
+            await ctx.emit(item)
+
+    async def pair(first: int, ctx: Context) -> list[int]:
+        second = await ctx.fetch()
+        return [first] if second is None else [first, second]
+
+    policy = NodePolicy(ordered=False, max_concurrency=1)
+    async with create(Node(split).to(Node(pair, policy=policy))) as flow:
+        results = await (await flow.submit(5)).results()
+    assert sorted(item for _, pair_ in results for item in pair_) == list(range(5))
+
+
+async def test_a_fetch_takes_what_a_producer_waits_to_send() -> None:
+    blocked = asyncio.Event()
+
+    async def split(n: int, ctx: Context) -> None:
+        for item in range(n):
+            if item == 2:
+                blocked.set()
+            await ctx.emit(item)
+
+    async def pull(first: int, ctx: Context) -> list[int]:
+        await blocked.wait()
+        await turns()
+        items = [first]
+        while (item := await ctx.fetch()) is not None:
+            items.append(item)
+        return items
+
+    async with create(Node(split).to(Node(pull)), queue_maxsize=1) as flow:
+        assert await flow.ask(5) == [0, 1, 2, 3, 4]
+        assert _leftovers(flow) == {}
+
+
+async def test_a_node_that_waits_in_fetch_is_cancelled_with_its_trace() -> None:
+    waiting = asyncio.Event()
+
+    async def feed(n: int, ctx: Context) -> None:
+        await ctx.emit(1)
+        await asyncio.Event().wait()
+
+    async def wait(first: int, ctx: Context) -> None:
+        waiting.set()
+        await ctx.fetch()
+
+    async with create(Node(feed).to(Node(wait))) as flow:
+        trace = await flow.submit(0)
+        await waiting.wait()
+        assert await trace.cancel()
+        assert _leftovers(flow) == {}
+
+
 def _leftovers(flow: PenguiFlow) -> dict[str, object]:
     runtime = flow._runtime
     assert runtime is not None
@@ -205,39 +277,41 @@ def _leftovers(flow: PenguiFlow) -> dict[str, object]:
     return {name: value for name, value in found.items() if value not in empty}
 
 
-async def test_nothing_is_left_after_any_mix_of_outcomes(scale: Callable[[int, int], int]) -> None:
-    rng = random.Random(7)
+def unreliable(rng: random.Random) -> PenguiFlow:
+    """Build a fan-out and join of nodes that fail, hang and stream as the dice fall."""
 
     async def work(message: Message, ctx: Context) -> Message:
         await ctx.emit_chunk(text="x")
         draw = rng.random()
         if draw < 0.1:
             raise ValueError("unlucky")
-        if draw < 0.2:
-            await asyncio.sleep(0.02)
-        if draw < 0.4:
-            await asyncio.sleep(0)
+        await asyncio.sleep(0.02 if draw < 0.2 else 0)
         return message
 
     policy = NodePolicy(max_retries=1, backoff_base=0.001, timeout_s=0.01)
     start = Node(work, "start", policy=policy)
     workers = [Node(work, f"w{n}", policy=policy) for n in range(3)]
     join = join_k("join", 3, on_incomplete="emit")
+    return create(start.to(*workers), *(worker.to(join) for worker in workers), queue_maxsize=8)
 
-    async def one(flow: PenguiFlow) -> None:
-        headers = Headers(priority=rng.choice((0, 0, 5)))
-        deadline_s = time.time() + 0.005 if rng.random() < 0.1 else None
-        message = Message(payload=1, headers=headers, deadline_s=deadline_s)
-        trace = await flow.submit(message)
-        if rng.random() < 0.2:
-            await asyncio.sleep(0)
-            trace.cancel()
-        with contextlib.suppress(FlowError):
-            await trace.results()
 
-    async with create(start.to(*workers), *(w.to(join) for w in workers), queue_maxsize=8) as flow:
+async def fate(flow: PenguiFlow, rng: random.Random) -> None:
+    """Run one trace that may have a priority, a deadline, and someone who cancels it."""
+    deadline_s = time.time() + 0.005 if rng.random() < 0.1 else None
+    headers = Headers(priority=rng.choice((0, 0, 5)))
+    trace = await flow.submit(Message(payload=1, headers=headers, deadline_s=deadline_s))
+    if rng.random() < 0.2:
+        await asyncio.sleep(0)
+        trace.cancel()
+    with contextlib.suppress(FlowError):
+        await trace.results()
+
+
+async def test_nothing_is_left_after_any_mix_of_outcomes(scale: Callable[[int, int], int]) -> None:
+    rng = random.Random(7)
+    async with unreliable(rng) as flow:
         for _ in range(scale(5, 50)):
-            await asyncio.gather(*(one(flow) for _ in range(100)))
+            await asyncio.gather(*(fate(flow, rng) for _ in range(100)))
         for _ in range(100):
             if not _leftovers(flow):
                 break

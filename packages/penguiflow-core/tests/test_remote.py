@@ -22,7 +22,8 @@ from penguiflow import (
     TraceCancelled,
     create,
 )
-from penguiflow.remote import RemoteFailed, RemoteNode, RemoteTransport
+from penguiflow.errors import RemoteFailed
+from penguiflow.remote import RemoteNode, RemoteTransport
 from penguiflow.state import InMemoryStateStore
 
 URL = "https://agent.example"

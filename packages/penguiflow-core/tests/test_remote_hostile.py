@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penguiflow import FlowErrorCode, create
-from penguiflow.remote import RemoteFailed, RemoteNode
+from penguiflow.errors import RemoteFailed
+from penguiflow.remote import RemoteNode
 
 SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.text(max_size=5)
 JSON = st.recursive(

@@ -148,3 +148,45 @@ def test_an_eager_task_factory_changes_nothing() -> None:
             assert await asyncio.gather(*(flow.ask(n) for n in range(500))) == [n + 3 for n in range(500)]
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("annotation", "whole"),
+    [
+        (Message, True),
+        (Message | str, True),
+        (object, True),
+        (None, True),
+        (str, False),
+        (Question, False),
+        (list[int], False),
+        ("Message", True),
+        ("Unresolvable", False),
+    ],
+)
+async def test_what_a_node_is_handed_follows_its_annotation(annotation: object, whole: bool) -> None:
+    seen: list[object] = []
+
+    async def look(message, ctx):  # type: ignore[no-untyped-def]
+        seen.append(message)
+        return message
+
+    if annotation is not None:
+        look.__annotations__["message"] = annotation
+    async with create(Node(look)) as flow:
+        answer = await flow.ask(Message(payload="x", meta={"k": 1}))
+    assert isinstance(seen[0], Message) is whole
+    assert (answer.payload, answer.meta) == ("x", {"k": 1})
+
+
+async def test_what_a_typed_node_emits_goes_on_in_its_message() -> None:
+    async def split(text: str, ctx: Context) -> None:
+        for letter in text:
+            await ctx.emit(letter)
+
+    async with create(Node(split)) as flow:
+        results = await (await flow.submit(Message(payload="ab", trace_id="t", meta={"k": 1}))).results()
+    assert [(value.payload, value.trace_id, value.meta) for _, value in results] == [
+        ("a", "t", {"k": 1}),
+        ("b", "t", {"k": 1}),
+    ]

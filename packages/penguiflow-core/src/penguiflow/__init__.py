@@ -14,6 +14,7 @@ from penguiflow.errors import (
     NodeSignatureError,
     NotRunning,
     QueueFull,
+    RemoteFailed,
     TraceActive,
     TraceCancelled,
     UnknownTarget,
@@ -25,7 +26,7 @@ from penguiflow.node import Adjacency, Node, NodePolicy
 from penguiflow.patterns import join_k, map_concurrent, predicate_router, union_router
 from penguiflow.policies import DictRoutingPolicy, RoutingPolicy, RoutingRequest
 from penguiflow.registry import ModelRegistry
-from penguiflow.remote import RemoteFailed, RemoteNode, RemoteTransport
+from penguiflow.remote import RemoteNode, RemoteTransport
 from penguiflow.sinks import ClientEvent, client_events, send_events, sse_events
 from penguiflow.state import InMemoryStateStore, RemoteBinding, StateStore, StoredEvent
 from penguiflow.testkit import assert_node_sequence, last_trace_id, run_one, simulate_error

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_json, to_jsonable_python
 
 from penguiflow._runtime.context import Context
-from penguiflow.errors import FlowError, FlowErrorCode
+from penguiflow.errors import FlowError, FlowErrorCode, RemoteFailed
 from penguiflow.types import Payload
 
 if TYPE_CHECKING:
     from penguiflow.remote import RemoteTransport
 
-__all__ = ["RemoteCall", "RemoteFailed"]
+__all__ = ["RemoteCall"]
 
 logger = logging.getLogger("penguiflow")
 
@@ -29,28 +29,6 @@ _UNSUCCESSFUL = {
     "input-required": "the agent asks for more input",
     "auth-required": "the agent asks for authentication",
 }
-
-
-class RemoteFailed(FlowError):
-    """A remote agent or its transport failed, or did not answer as agreed; `state` is the task's where it named one."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        agent_url: str,
-        trace_id: str | None = None,
-        node_name: str | None = None,
-        state: str | None = None,
-        context_id: str | None = None,
-        task_id: str | None = None,
-        original_exc: BaseException | None = None,
-    ) -> None:
-        super().__init__(trace_id, node_name, FlowErrorCode.REMOTE_FAILED, f"{agent_url}: {message}", original_exc)
-        self.agent_url = agent_url
-        self.state = state
-        self.context_id = context_id
-        self.task_id = task_id
 
 
 class RemoteCall:

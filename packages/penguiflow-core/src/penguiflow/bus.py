@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from penguiflow._bounds import invalid_bound
 from penguiflow._inproc_queue import InProcQueue
-from penguiflow.errors import invalid_bound
 
 __all__ = ["Delivery", "InProcBus", "MessageBus"]
 

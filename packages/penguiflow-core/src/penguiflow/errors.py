@@ -10,6 +10,7 @@
     ├── TraceActive               this trace id is in use
     ├── QueueFull                 a *_nowait call met a full queue
     ├── FlowStopped               the flow stopped before the trace ended
+    ├── RemoteFailed              a remote agent failed, or did not answer as agreed (agent_url, state, task_id)
     ├── NotRunning                used before run() or after stop()
     └── FlowDefinitionError       the flow itself is wrong (also a ValueError)
         ├── CycleError            a cycle that nothing allows
@@ -19,7 +20,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Self
 
@@ -34,6 +35,7 @@ __all__ = [
     "NodeSignatureError",
     "NotRunning",
     "QueueFull",
+    "RemoteFailed",
     "TraceActive",
     "TraceCancelled",
     "UnknownTarget",
@@ -237,6 +239,28 @@ class NotRunning(FlowError, RuntimeError):
         self.flow_name = flow_name
 
 
+class RemoteFailed(FlowError):
+    """A remote agent or its transport failed, or did not answer as agreed; `state` is the task's where it named one."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        agent_url: str,
+        trace_id: str | None = None,
+        node_name: str | None = None,
+        state: str | None = None,
+        context_id: str | None = None,
+        task_id: str | None = None,
+        original_exc: BaseException | None = None,
+    ) -> None:
+        super().__init__(trace_id, node_name, FlowErrorCode.REMOTE_FAILED, f"{agent_url}: {message}", original_exc)
+        self.agent_url = agent_url
+        self.state = state
+        self.context_id = context_id
+        self.task_id = task_id
+
+
 class FlowDefinitionError(FlowError, ValueError):
     """A flow, node, policy or registry is not usable as given; raised where it is built or started."""
 
@@ -283,13 +307,3 @@ class UnknownTarget(FlowDefinitionError):
             code=FlowErrorCode.UNKNOWN_TARGET,
             trace_id=trace_id,
         )
-
-
-def invalid_bound(name: str, value: object, requirement: str) -> FlowDefinitionError:
-    """Build the error for a bound that is not usable, naming it and what it has to be."""
-    return FlowDefinitionError(f"{name}={value!r} is not usable: it must be {requirement}")
-
-
-def pydantic_details(errors: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Copy pydantic's error list without the inputs, which may be large or private."""
-    return [{key: value for key, value in error.items() if key in ("loc", "msg", "type")} for error in errors]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
 from penguiflow._annotations import takes_payload
-from penguiflow.errors import FlowDefinitionError, NodeSignatureError, invalid_bound
+from penguiflow._bounds import invalid_bound
+from penguiflow.errors import FlowDefinitionError, NodeSignatureError
 
 if TYPE_CHECKING:
     from penguiflow._runtime.context import Context

@@ -9,12 +9,14 @@ from typing import Any, Literal, TypeVar
 import anyio
 from pydantic import TypeAdapter, ValidationError
 
+from penguiflow._bounds import invalid_bound
+from penguiflow._routing import check_policy, decide
 from penguiflow._runtime.context import Context
 from penguiflow._runtime.joins import FLUSH
 from penguiflow._runtime.validation import validation_failed
-from penguiflow.errors import FlowDefinitionError, FlowError, FlowErrorCode, invalid_bound
+from penguiflow.errors import FlowDefinitionError, FlowError, FlowErrorCode
 from penguiflow.node import Node, NodePolicy
-from penguiflow.policies import PolicyLike, Route, RoutingRequest, check_policy, decide
+from penguiflow.policies import PolicyLike, Route, RoutingRequest
 from penguiflow.types import Message, Payload, merge_meta
 
 __all__ = ["join_k", "map_concurrent", "predicate_router", "union_router"]

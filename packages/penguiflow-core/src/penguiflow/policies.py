@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ from penguiflow.types import Headers, Payload
 if TYPE_CHECKING:
     from penguiflow.node import Node
 
-__all__ = ["DictRoutingPolicy", "PolicyLike", "Route", "RoutingPolicy", "RoutingRequest", "decide"]
+__all__ = ["DictRoutingPolicy", "PolicyLike", "Route", "RoutingPolicy", "RoutingRequest"]
 
 Route: TypeAlias = "str | Node | Sequence[str | Node] | None"
 """Where a message goes: a successor or several, by name or as nodes; None leaves it to the router."""
@@ -112,30 +111,3 @@ class DictRoutingPolicy:
         if self._key.startswith("meta."):
             return str(request.meta.get(self._key.removeprefix("meta.")))
         return str(getattr(request.headers, self._key))
-
-
-async def decide(policy: PolicyLike, request: RoutingRequest) -> Route:
-    """Ask a policy of any form; what it does not decide stays as the router proposed."""
-    if isinstance(policy, Mapping):
-        decision: Any = DictRoutingPolicy(policy).select(request)
-    elif isinstance(policy, RoutingPolicy):
-        decision = policy.select(request)
-    else:
-        decision = policy(request)
-    if inspect.isawaitable(decision):
-        decision = await decision
-    return request.proposed if decision is None else decision
-
-
-def check_policy(policy: object, router_name: str) -> None:
-    """Refuse what is no policy, naming the router.
-
-    Raises:
-        FlowDefinitionError: `policy` is no mapping, callable or object with `select`.
-    """
-    if not (isinstance(policy, Mapping | RoutingPolicy) or callable(policy)):
-        raise FlowDefinitionError(
-            f"the policy of router {router_name!r} is {policy!r}: pass a mapping from tenant to target, a function "
-            f"of the RoutingRequest, or an object with select(request)",
-            node_name=router_name,
-        )

@@ -8,7 +8,6 @@ from pydantic import TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 
 from penguiflow.errors import FlowDefinitionError
-from penguiflow.types import Message
 
 __all__ = ["ModelRegistry", "Models"]
 
@@ -99,8 +98,3 @@ class ModelRegistry:
             f"pass a BaseModel class or another type such as str or list[int]",
             node_name=node_name,
         )
-
-
-def takes_messages(model: Any) -> bool:
-    """Say whether a registered model is `Message` itself, so that it is validated whole."""
-    return isinstance(model, type) and issubclass(model, Message)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Protocol, runtime_checkable
 
-from penguiflow._remote_call import RemoteCall, RemoteFailed
+from penguiflow._bounds import invalid_bound
+from penguiflow._remote_call import RemoteCall
 from penguiflow._runtime.context import Context
-from penguiflow.errors import FlowDefinitionError, invalid_bound
+from penguiflow.errors import FlowDefinitionError
 from penguiflow.node import Node, NodePolicy
 from penguiflow.types import Message, Payload
 
-__all__ = ["RemoteFailed", "RemoteNode", "RemoteTransport"]
+__all__ = ["RemoteNode", "RemoteTransport"]
 
 
 @runtime_checkable

@@ -10,8 +10,9 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic_core import to_json, to_jsonable_python
 
+from penguiflow._bounds import invalid_bound
 from penguiflow._runtime.trace import ChunkReader, Trace
-from penguiflow.errors import FlowDefinitionError, FlowError, invalid_bound
+from penguiflow.errors import FlowDefinitionError, FlowError
 from penguiflow.types import Json, Message, Payload
 
 __all__ = ["ClientEvent", "client_events", "send_events", "sse_events"]

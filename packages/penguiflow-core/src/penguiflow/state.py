@@ -6,7 +6,7 @@ import json
 from collections import OrderedDict
 from typing import Any, Protocol, TypedDict, runtime_checkable
 
-from penguiflow.errors import invalid_bound
+from penguiflow._bounds import invalid_bound
 
 __all__ = ["InMemoryStateStore", "RemoteBinding", "StateStore", "StoredEvent"]
 

@@ -26,9 +26,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from penguiflow._bounds import invalid_bound
 from penguiflow._runtime.context import Context
 from penguiflow._runtime.flow import PenguiFlow
-from penguiflow.errors import FlowDefinitionError, FlowError, UnknownTarget, invalid_bound
+from penguiflow.errors import FlowDefinitionError, FlowError, UnknownTarget
 from penguiflow.metrics import FlowEvent
 from penguiflow.node import Node, NodeFunc
 from penguiflow.registry import ModelRegistry

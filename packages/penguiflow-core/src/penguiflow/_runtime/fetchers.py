@@ -47,17 +47,21 @@ class Fetchers:
                 waiting.remove(future)
                 run.pending += 1
 
-    def arrived(self, station: Station) -> None:
-        """Hand a message that has just come in to whoever waits for it."""
+    def hand(self, station: Station, ctx: Context) -> bool:
+        """Give a message that comes in to whoever waits for it; false if nobody does.
+
+        It passes the inbox by: that may be full of other traces, which the waiting node holds up.
+        """
         waiting = self._waiting.get(station)
         while waiting:
             future = waiting.popleft()
             self._run.pending += 1
-            if future.done():
-                continue
-            ctx = station.take_waiting(self._run)
-            future.set_result(ctx)
-            return
+            if not future.done():
+                self._run.pending += 1
+                ctx._counted = False
+                future.set_result(ctx)
+                return True
+        return False
 
     def exhausted(self) -> bool:
         """Tell every waiting invocation that nothing more will come; say whether there was any."""

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
 from typing import Any, Self
 
+from penguiflow._bounds import invalid_bound
+from penguiflow._routing import check_policy
 from penguiflow._runtime.admission import admit, admit_nowait, admitted, require_open
 from penguiflow._runtime.events import Listener
 from penguiflow._runtime.graph import Graph
@@ -16,10 +18,10 @@ from penguiflow._runtime.runtime import Runtime
 from penguiflow._runtime.station import Station
 from penguiflow._runtime.trace import Cancellation, Trace
 from penguiflow.bus import MessageBus
-from penguiflow.errors import FlowDefinitionError, FlowStopped, NotRunning, invalid_bound
+from penguiflow.errors import FlowDefinitionError, FlowStopped, NotRunning
 from penguiflow.metrics import FlowEvent
 from penguiflow.node import Adjacency, Node
-from penguiflow.policies import PolicyLike, check_policy
+from penguiflow.policies import PolicyLike
 from penguiflow.registry import ModelRegistry
 from penguiflow.state import StateStore
 from penguiflow.types import Message, Payload, new_trace_id

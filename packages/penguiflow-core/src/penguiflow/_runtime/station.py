@@ -132,6 +132,8 @@ class Station(BlockingQueue):
         """
         run = ctx._run
         lanes = run.lanes
+        if run.fetchers is not None and run.fetchers.hand(self, ctx):
+            return True
         if self not in lanes:
             if self.queued >= 2 * self.maxsize:
                 return False
@@ -160,6 +162,8 @@ class Station(BlockingQueue):
         run = ctx._run
         lanes = run.lanes
         ctx._counted = False
+        if run.fetchers is not None and run.fetchers.hand(self, ctx):
+            return
         if self not in lanes:
             lanes[self] = None
             run.pending += 1
@@ -211,8 +215,6 @@ class Station(BlockingQueue):
             run.lanes[self] = deque((ctx,))
         else:
             waiting.append(ctx)
-        if run.fetchers is not None:
-            run.fetchers.arrived(self)
 
     def take(self) -> Context | None:
         """Hand out the next message to a worker, which has to close it with `end`; None when there is none."""
@@ -246,7 +248,7 @@ class Station(BlockingQueue):
         if waiting:
             ctx = waiting.popleft()
         elif self.ordered or self not in run.lanes:
-            return None
+            return None if run not in self.blocked else self._take_blocked(run)
         else:
             found = self._remove_ready(run)
             if not found:
@@ -259,6 +261,17 @@ class Station(BlockingQueue):
             self.queued -= 1
             self.let_in()
         return ctx
+
+    def _take_blocked(self, run: Run) -> Context | None:
+        """Take a message from a producer of the run that waits for room here."""
+        for blocked in tuple(self.blocked.get(run, ())):
+            self.forget(blocked)
+            if not blocked.future.done():
+                run.pending += 1
+                blocked.ctx._counted = False
+                blocked.resolve(True)
+                return blocked.ctx
+        return None
 
     def put_back(self, ctx: Context) -> None:
         """Put a message in again that was handed out: a retry after its back-off, or what a fetch gave up.

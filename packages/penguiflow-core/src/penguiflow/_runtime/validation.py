@@ -8,9 +8,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from penguiflow._runtime.kinds import MESSAGE, kind_of
-from penguiflow.errors import ValidationFailed, pydantic_details
-from penguiflow.registry import takes_messages
-from penguiflow.types import Payload
+from penguiflow.errors import ValidationFailed
+from penguiflow.types import Message, Payload
 
 __all__ = ["Check", "validation_failed"]
 
@@ -26,7 +25,7 @@ class Check:
     def __init__(self, model: Any, adapter: TypeAdapter[Any]) -> None:
         # The adapter's own validate_python costs as much again as the validator it calls.
         self.validate: Callable[[Payload], Payload] = adapter.validator.validate_python
-        self.whole = takes_messages(model)
+        self.whole = isinstance(model, type) and issubclass(model, Message)
         """Whether any value may be handed to `validate` as it is."""
 
     def __call__(self, value: Payload) -> Payload:
@@ -39,8 +38,11 @@ class Check:
 
 def validation_failed(trace_id: str, node_name: str, stage: str, error: Exception) -> ValidationFailed:
     """Turn what a model's validators raised into the trace's error: pydantic's own, or whatever else escaped them."""
+    details: list[dict[str, Any]]
     if isinstance(error, ValidationError):
-        details = pydantic_details(error.errors(include_url=False, include_input=False, include_context=False))
+        # Without the inputs, which may be large or private.
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        details = [{"loc": each["loc"], "msg": each["msg"], "type": each["type"]} for each in found]
     else:
         details = [{"loc": (), "msg": f"a validator raised {type(error).__name__}: {error}", "type": "validator_error"}]
     return ValidationFailed(trace_id, node_name, stage, details, error)
