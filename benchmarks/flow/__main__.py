@@ -35,6 +35,7 @@ def main() -> int:
     rounds = 2 if arguments.quick else arguments.rounds
     counts = QUICK if arguments.quick else Counts()
     cases = [case for case in every_case(counts) if case.part in arguments.only]
+    machine = _report.machine()
     versions = {}
     with ExitStack() as stack:
         for peer in stack.enter_context(_peers.running(arguments.peer_environments)) if arguments.peers else ():
@@ -43,7 +44,7 @@ def main() -> int:
         interleave(cases, rounds=rounds, note=_note)
     _note("memory and weight")
     report = {
-        "machine": _report.machine(),
+        "machine": machine,
         "rounds": rounds,
         "quick": arguments.quick,
         "peers": versions,

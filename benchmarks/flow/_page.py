@@ -24,7 +24,8 @@ def render(report: dict[str, Any]) -> str:
     peers = "".join(f", {name} {number}" for name, number in report["peers"].items())
     lines = [
         f"{where['measured'][:10]}: {where['cpus']} CPUs of {where['processor'] or 'unknown processor'}, "
-        f"Python {where['python']}, pydantic {where['pydantic']}{peers}; medians of {report['rounds']} rounds.",
+        f"Python {where['python']}, pydantic {where['pydantic']}{peers}; medians of {report['rounds']} rounds; "
+        f"load average before the run {where['load_average']}.",
         "",
     ]
     for part, title in PARTS.items():

@@ -38,11 +38,12 @@ def _row(case: Case) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Say what was measured on."""
+    """Say what is measured on, and how busy that is with other work in this minute."""
     return {
         "cpus": os.cpu_count(),
         "processor": _processor(),
         "kernel": platform.release(),
+        "load_average": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
         "pydantic": version("pydantic"),
         "measured": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
