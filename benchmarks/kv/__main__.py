@@ -7,8 +7,8 @@ from pathlib import Path
 
 from benchmarks.kv import _disk, _memory, _prefix, _sidecar, _small, _values
 from benchmarks.kv._contenders import Pega, peers
-from benchmarks.kv._results import Measurement, show, write
-from benchmarks.kv._tables import tables
+from benchmarks.kv._results import Measurement, machine, show, write
+from benchmarks.kv._tables import put_into, tables
 from pegaflow import PegaEngine
 
 SUITES = ("values", "small", "memory", "prefix", "disk", "sidecar")
@@ -22,7 +22,7 @@ def _arguments() -> argparse.Namespace:
         "--open-blocks", type=int, default=10_000, help="blocks of 1 MiB in the log that is opened; %(default)s"
     )
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/kv.json"), help="default: %(default)s")
-    parser.add_argument("--tables", action="store_true", help="print everything again as Markdown at the end")
+    parser.add_argument("--page", type=Path, help="a page of the documentation whose tables are replaced")
     arguments = parser.parse_args()
     if unknown := set(arguments.suites) - set(SUITES):
         parser.error(f"there is no suite {', '.join(sorted(unknown))}; choose of {', '.join(SUITES)}")
@@ -59,8 +59,8 @@ def main() -> int:
             measurements.append(measurement)
     for name, reason in missing.items():
         print(f"not measured: {name}: {reason}")
-    if arguments.tables:
-        print(tables(measurements))
+    if arguments.page:
+        put_into(arguments.page, tables(measurements, machine()))
     options = {"rounds": arguments.rounds, "suites": arguments.suites or list(SUITES)}
     write(arguments.json, measurements, missing, options)
     return 0

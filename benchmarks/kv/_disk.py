@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.kv import _values
+from benchmarks.kv._contenders import Pega
 from benchmarks.kv._results import Measurement
 from benchmarks.kv._rounds import interleave, timed_s
 from pegaflow import PegaEngine
@@ -25,6 +27,8 @@ def measure(rounds: int, open_blocks: int) -> Iterator[Measurement]:
     """Measure in the temporary directory: set TMPDIR to choose the disk."""
     with tempfile.TemporaryDirectory(prefix="kv-disk-") as scratch:
         yield from _sequential(Path(scratch), rounds)
+    with tempfile.TemporaryDirectory(prefix="kv-logged-") as scratch:
+        yield from _values_logged(Path(scratch), rounds)
     with tempfile.TemporaryDirectory(prefix="kv-open-") as scratch:
         yield _opening(Path(scratch), open_blocks)
 
@@ -35,7 +39,7 @@ def _sequential(scratch: Path, rounds: int) -> Iterator[Measurement]:
     value = os.urandom(_BLOCK_BYTES)
     target = bytearray(_BLOCK_BYTES)
     # Memory for a small part of the blocks, so that a pass over all of them finds each on disk.
-    with PegaEngine(scratch / "engine", memory_bytes=64 << 20, disk_bytes=_TOTAL_BYTES * 4) as engine:
+    with PegaEngine(scratch / "engine", memory_bytes=64 << 20, disk_bytes=_TOTAL_BYTES * (rounds + 9)) as engine:
 
         def put_all() -> None:
             for number in range(count):
@@ -63,6 +67,23 @@ def _sequential(scratch: Path, rounds: int) -> Iterator[Measurement]:
                     met=ratio >= _LEAST_RATIO if name == "pegaflow" else None,
                 )
     direct.close()
+
+
+def _values_logged(scratch: Path, rounds: int) -> Iterator[Measurement]:
+    """Values that fit in memory: every put goes to the log too, every get finds its value in memory."""
+    for size, size_bytes in _values.SIZES.items():
+        keys = [f"{size}-{number}".encode() for number in range(_values.WORKING_SET_BYTES // size_bytes)]
+        room_bytes = _values.WORKING_SET_BYTES * 2 * (rounds + 8)
+        with PegaEngine(scratch / size, memory_bytes=512 << 20, disk_bytes=room_bytes) as engine:
+            for threads in (1, 2):
+                yield from _values.measure(
+                    [Pega("with a directory", engine, keys)],
+                    size,
+                    threads=threads,
+                    rounds=rounds,
+                    operations=("put", "get_into"),
+                    suite="logged",
+                )
 
 
 def _opening(scratch: Path, blocks: int) -> Measurement:

@@ -54,6 +54,12 @@ def show(measurement: Measurement) -> str:
     )
 
 
+def machine() -> str:
+    """Return one sentence about where this was measured."""
+    today = datetime.datetime.now(datetime.UTC).date()
+    return f"Measured on {today} with {os.cpu_count()} CPUs ({_processor()}), Python {platform.python_version()}."
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
