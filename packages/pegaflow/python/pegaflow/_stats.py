@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Draw the table until interrupted or until the sidecar ends."""
     try:
-        with closing(PegaEngine(_handle=_native.connect((arguments.socket or default_socket()).absolute(), {}))) as engine:
+        handle = _native.connect((arguments.socket or default_socket()).absolute(), {})
+        with closing(PegaEngine(_handle=handle)) as engine:
             if arguments.json:
                 print(json.dumps(engine.stats()))
                 return 0
