@@ -123,6 +123,26 @@ fn a_batch_larger_than_the_arena_is_refused_whole() {
 }
 
 #[test]
+fn a_batch_with_more_keys_than_a_frame_holds_is_refused_whole() {
+    let sidecar = sidecar(64 * MIB);
+    let client = sidecar.client();
+    let keys: Vec<Vec<u8>> = (0..300_u32).map(|i| format!("{i:0>4000}").into_bytes()).collect();
+    let value = bytes(1, 100_000);
+    let writes: Vec<_> = keys.iter().map(|key| Write::Put(Put { key, value: &value, ttl: None })).collect();
+    assert_eq!(client.write_atomic(&writes).unwrap_err().kind(), ErrorKind::TooLarge);
+    assert_eq!(client.write(&writes).unwrap(), [false; 300]);
+    assert_eq!(client.count().unwrap(), 300);
+}
+
+#[test]
+fn what_listens_and_never_greets_is_given_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    assert_eq!(Client::connect(&path).err().unwrap().kind(), ErrorKind::TimedOut);
+}
+
+#[test]
 fn a_value_past_its_time_is_missing() {
     let sidecar = sidecar(MIB);
     let client = sidecar.client();

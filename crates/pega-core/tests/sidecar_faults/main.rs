@@ -1,5 +1,6 @@
 //! A sidecar under the load of its clients is killed, again and again, and its directory opened: every byte is right,
-//! every transaction whole or absent, and under `sync` what was acknowledged to a client is there.
+//! every transaction whole or absent, and under `sync` what was acknowledged to a client is there. One that is asked
+//! to end keeps that under any durability.
 //!
 //! Run by `nox -s faults`, or by hand with
 //! `cargo test --release -p pega-core --test sidecar_faults -- --nocapture`.
@@ -141,6 +142,26 @@ impl Scenario {
         })
     }
 
+    /// Runs the load until the sidecar, here in this process, is asked to end; as [`Self::live_and_die`] otherwise.
+    fn live_and_drain(&self, rng: &mut SmallRng) -> Vec<u64> {
+        let path = socket(self.dir.path());
+        let engine = Options { durability: Durability::None, ..options(self.dir.path()) };
+        let server = Server::open(engine, ServeOptions::new(&path)).unwrap();
+        let handles: Vec<_> = (0..CLIENTS / 2).map(|_| Handle::There(Client::connect(&path).unwrap())).collect();
+        std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|thread| {
+                    let handle = &handles[usize::from(thread) / 2];
+                    scope.spawn(move || run_until_killed(handle, self.seed, thread, 0))
+                })
+                .collect();
+            std::thread::sleep(Duration::from_micros(rng.random_range(0..60_000)));
+            server.stop();
+            server.wait().unwrap();
+            clients.into_iter().map(|client| client.join().unwrap()).collect()
+        })
+    }
+
     /// Opens what the kill left and compares it with what each client did.
     fn verify(&mut self, under_way: &[u64], counts: &mut Counts) {
         let engine = PegaEngine::open(options(self.dir.path())).unwrap();
@@ -192,5 +213,20 @@ fn a_killed_sidecar_loses_nothing_that_it_acknowledged() {
         counts.kills += 1;
     }
     println!("kill -9, through a sidecar, durability sync: {counts:?}");
+    assert!(counts.acknowledged_steps > counts.kills);
+}
+
+#[test]
+fn a_drained_sidecar_loses_nothing_that_it_acknowledged() {
+    let drains = scale::of(12, 100);
+    let mut rng = SmallRng::seed_from_u64(drains);
+    let mut counts = Counts::default();
+    for seed in 0..drains {
+        let mut scenario = Scenario::new(seed);
+        let under_way = scenario.live_and_drain(&mut rng);
+        scenario.verify(&under_way, &mut counts);
+        counts.kills += 1;
+    }
+    println!("drained under load, durability none: {counts:?}");
     assert!(counts.acknowledged_steps > counts.kills);
 }

@@ -124,9 +124,12 @@ impl Client {
     /// Those of [`Self::put`]; `TooLarge` if the batch does not fit the arena or its keys one frame.
     pub fn write_atomic(&self, writes: &[Write<'_>]) -> Result<Vec<bool>> {
         check_keys(writes)?;
-        if writes.len() > MAX_BATCH {
-            return Err(Error::new(ErrorKind::TooLarge, "a transaction has too many changes; split it")
-                .with("max_changes", MAX_BATCH));
+        // Checked before room is reserved: what was reserved and never committed would stay until the lane closes.
+        if round_length(writes, usize::MAX) < writes.len() {
+            return Err(Error::new(ErrorKind::TooLarge, "a transaction has more changes or keys than one frame holds")
+                .with("changes", writes.len())
+                .with("max_changes", MAX_BATCH)
+                .with("max_bytes", MAX_BATCH_BYTES));
         }
         self.with(|lane| commit(lane, &self.shared.window, writes, true))
     }
