@@ -1,6 +1,7 @@
 """A flow is used as documented, and nodes may use what asyncio and anyio offer."""
 
 import asyncio
+import functools
 import sys
 import time
 
@@ -19,6 +20,7 @@ from penguiflow import (
     NodePolicy,
     PenguiFlow,
     create,
+    predicate_router,
 )
 
 
@@ -190,3 +192,42 @@ async def test_what_a_typed_node_emits_goes_on_in_its_message() -> None:
         ("a", "t", {"k": 1}),
         ("b", "t", {"k": 1}),
     ]
+
+
+async def test_a_predicate_is_handed_what_its_annotation_says() -> None:
+    def by_payload(text: str) -> str:
+        return "left" if text.startswith("l") else "right"
+
+    def by_message(message: Message) -> str:
+        return "left" if message.payload.startswith("l") else "right"
+
+    for predicate in (by_payload, by_message, lambda message: by_message(message)):
+        router = predicate_router("route", predicate)
+        async with create(router.to(Node(pass_on, "left"), Node(pass_on, "right"))) as flow:
+            for payload, expected in (("lime", "left"), ("rose", "right")):
+                results = await (await flow.submit(Message(payload=payload))).results()
+                assert [name for name, _ in results] == [expected]
+
+
+async def pass_on(message: Message, ctx: Context) -> Message:
+    return message
+
+
+async def test_an_annotation_is_found_behind_partial_objects_and_methods() -> None:
+    class Shout:
+        async def __call__(self, text: str, ctx: Context) -> str:
+            return text.upper()
+
+        async def method(self, text: str, ctx: Context) -> str:
+            return text.upper()
+
+    async def configured(config: Message, text: str, ctx: Context) -> str:
+        return text.upper()
+
+    for func in (Shout(), Shout().method, functools.partial(configured, Message(payload="config"))):
+        async with create(Node(func, "shout")) as flow:
+            assert (await flow.ask(Message(payload="hi"))).payload == "HI"
+
+
+def test_a_builtin_function_may_be_a_predicate() -> None:
+    assert predicate_router("route", max).takes_payload is False

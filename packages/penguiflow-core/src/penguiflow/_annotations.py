@@ -1,4 +1,4 @@
-"""Reads from a node function whether it takes a `Message` or what a message holds."""
+"""Reads from a function whether it takes a `Message` or what a message holds."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ def takes_payload(func: Any) -> bool:
 
 
 def _first_annotation(func: Any) -> Any:
+    try:
+        parameters = iter(inspect.signature(func).parameters.values())
+    except (TypeError, ValueError):  # some built-in functions show no signature
+        return inspect.Parameter.empty
+    first = next(parameters, None)
+    if first is None or first.kind is inspect.Parameter.VAR_POSITIONAL:
+        return inspect.Parameter.empty
     while isinstance(func, functools.partial):
         func = func.func
-    call = func if inspect.isroutine(func) else type(func).__call__
-    parameters = list(inspect.signature(call).parameters.values())
-    if not inspect.isroutine(func):
-        parameters = parameters[1:]
-    if not parameters or parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
-        return inspect.Parameter.empty
-    first = parameters[0]
+    annotated = func if inspect.isroutine(func) else type(func).__call__
     try:
-        return typing.get_type_hints(call).get(first.name, inspect.Parameter.empty)
+        return typing.get_type_hints(annotated).get(first.name, inspect.Parameter.empty)
     except Exception:  # an annotation may fail in any way: it is arbitrary code, often of names imported for typing
         return first.annotation
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 import anyio
 from pydantic import TypeAdapter, ValidationError
 
+from penguiflow._annotations import takes_payload
 from penguiflow._bounds import invalid_bound
 from penguiflow._routing import check_policy, decide
 from penguiflow._runtime.context import Context
@@ -139,7 +140,8 @@ def predicate_router(
 ) -> Node:
     """Make a node that sends each message, unchanged, to the successors that `predicate(message)` names.
 
-    The predicate, plain or async, returns a name, a node, a sequence of them, or None: then the branch ends here.
+    The predicate, plain or async, returns a name, a node, a sequence of them, or None: then the branch ends here. As
+    with a node's function, one that annotates its parameter as a payload is handed the payload of a `Message`.
     `policy`, or the one passed to `run(policies={name: ...})`, is asked first; what it leaves open the predicate
     decides.
 
@@ -149,8 +151,10 @@ def predicate_router(
     if not callable(predicate):
         raise FlowDefinitionError(f"the predicate of router {name!r} must be a function, not {predicate!r}")
 
+    unwraps = takes_payload(predicate)
+
     async def propose(message: Payload, ctx: Context) -> Route:
-        route = predicate(message)
+        route = predicate(message.payload if unwraps and isinstance(message, Message) else message)
         return await route if inspect.isawaitable(route) else route
 
     return _router(name, propose, policy)
