@@ -6,12 +6,13 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from benchmarks.kv import _values
 from benchmarks.kv._contenders import Pega
 from benchmarks.kv._results import Measurement
-from benchmarks.kv._rounds import interleave, timed_s
+from benchmarks.kv._rounds import Work, interleave, timed_s
 from pegaflow import PegaEngine
 
 _BLOCK_BYTES = 1 << 20
@@ -52,7 +53,12 @@ def _sequential(scratch: Path, rounds: int) -> Iterator[Measurement]:
                     raise ValueError(f"value {number} is not what was put")
 
         for what, floor, work in (("write", direct.write, put_all), ("read", direct.read, get_all)):
-            samples = interleave({"direct I/O": floor, "pegaflow": work}, amount=_TOTAL_BYTES, rounds=rounds)
+            cases: dict[str, Work] = {
+                "direct I/O": partial(floor, _DIRECT_CHUNK_BYTES),
+                "direct I/O, 1 MiB at a time": partial(floor, _BLOCK_BYTES),
+                "pegaflow": work,
+            }
+            samples = interleave(cases, amount=_TOTAL_BYTES, rounds=rounds)
             for name, taken in samples.items():
                 ratio = taken.ratio_to(samples["direct I/O"])
                 yield Measurement(
@@ -121,20 +127,21 @@ class DirectFile:
         self._buffer = mmap.mmap(-1, _DIRECT_CHUNK_BYTES)
         self._buffer.write(os.urandom(_DIRECT_CHUNK_BYTES))
 
-    def write(self) -> None:
+    def write(self, chunk_bytes: int) -> None:
         """Write the whole file and sync it."""
-        for start in range(0, _TOTAL_BYTES, _DIRECT_CHUNK_BYTES):
-            if os.pwrite(self._file, self._buffer, start) != _DIRECT_CHUNK_BYTES:
-                raise OSError(f"a write of {_DIRECT_CHUNK_BYTES} bytes was cut short")
+        chunk = memoryview(self._buffer)[:chunk_bytes]
+        for start in range(0, _TOTAL_BYTES, chunk_bytes):
+            if os.pwrite(self._file, chunk, start) != chunk_bytes:
+                raise OSError(f"a write of {chunk_bytes} bytes was cut short")
         os.fdatasync(self._file)
 
-    def read(self) -> None:
+    def read(self, chunk_bytes: int) -> None:
         """Read the whole file."""
-        for start in range(0, _TOTAL_BYTES, _DIRECT_CHUNK_BYTES):
-            if os.preadv(self._file, [self._buffer], start) != _DIRECT_CHUNK_BYTES:
-                raise OSError(f"a read of {_DIRECT_CHUNK_BYTES} bytes was cut short")
+        chunk = memoryview(self._buffer)[:chunk_bytes]
+        for start in range(0, _TOTAL_BYTES, chunk_bytes):
+            if os.preadv(self._file, [chunk], start) != chunk_bytes:
+                raise OSError(f"a read of {chunk_bytes} bytes was cut short")
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
-        self._buffer.close()
