@@ -24,9 +24,9 @@ pub use hashes::{Hashes, MAX_HASH_BYTES, MIN_HASH_BYTES};
 pub use hint::Action;
 pub(crate) use lease::{Blocks, Leases};
 use lease::{Kept, Leased};
+pub use lease::{Lease, Token};
 #[cfg(target_os = "linux")]
 pub(crate) use lend::Lent;
-pub use lease::{Lease, Token};
 pub use load::Target;
 pub use namespace::MAX_NAMESPACE_BYTES;
 pub(crate) use namespace::Namespace;

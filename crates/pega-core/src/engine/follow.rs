@@ -43,11 +43,7 @@ impl Snapshot {
         self.seq
     }
 
-    /// The next key and its value, as a put numbered [`Self::seq`]; `None` at the end.
-    ///
-    /// # Errors
-    /// `Corrupt`, `Io`, `Closed`.
-    pub fn next(&mut self) -> Result<Option<FeedEvent>> {
+    fn next_entry(&mut self) -> Result<Option<FeedEvent>> {
         loop {
             self.store.check_open()?;
             while let Some(key) = self.keys.pop() {
@@ -62,6 +58,15 @@ impl Snapshot {
             let users = shard.slots().map(|slot| shard.key(slot)).filter(|key| key.space() == Space::USER);
             self.keys = users.map(|key| key.bytes().to_vec()).collect();
         }
+    }
+}
+
+/// Every key and its value, as a put numbered [`Snapshot::seq`]. Errors are `Corrupt`, `Io` and `Closed`.
+impl Iterator for Snapshot {
+    type Item = Result<FeedEvent>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_entry().transpose()
     }
 }
 

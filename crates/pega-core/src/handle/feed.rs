@@ -59,7 +59,7 @@ impl SnapshotHandle {
     #[allow(clippy::should_implement_trait, reason = "the next change may be an error, and a later one not")]
     pub fn next(&mut self) -> Result<Option<FeedEvent>> {
         match self {
-            Self::Here(snapshot) => snapshot.next(),
+            Self::Here(snapshot) => snapshot.next().transpose(),
             #[cfg(target_os = "linux")]
             Self::There(feed) => feed.next(None),
         }

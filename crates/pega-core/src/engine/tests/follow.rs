@@ -81,10 +81,10 @@ fn changes_past_what_is_kept_need_a_snapshot() {
     write_some(&leader, 1);
     assert_eq!(subscription.next(None).unwrap_err().kind(), ErrorKind::SnapshotNeeded);
     assert_eq!(leader.subscribe(Some(1)).err().unwrap().kind(), ErrorKind::SnapshotNeeded);
-    let mut snapshot = leader.snapshot().unwrap();
+    let snapshot = leader.snapshot().unwrap();
     leader.put(b"meanwhile", b"3").unwrap();
     let seq = snapshot.seq();
-    follower.restore(seq, std::iter::from_fn(|| snapshot.next().transpose())).unwrap();
+    follower.restore(seq, snapshot).unwrap();
     let mut subscription = leader.subscribe(Some(follower.applied_seq().unwrap() + 1)).unwrap();
     catch_up(&follower, &mut subscription);
     assert_eq!(contents(&follower), contents(&leader));

@@ -44,7 +44,7 @@ impl Feed {
         match (self.waiting.take(), &mut self.source) {
             (Some(event), _) => Ok(Some(event)),
             (None, Source::Subscription(subscription)) => subscription.next(Some(wait)),
-            (None, Source::Snapshot(snapshot)) => snapshot.next(),
+            (None, Source::Snapshot(snapshot)) => snapshot.next().transpose(),
         }
     }
 }
