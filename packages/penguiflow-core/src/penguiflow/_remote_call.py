@@ -8,8 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import to_json, to_jsonable_python
-
+from penguiflow._json import encode, to_plain
 from penguiflow._runtime.context import Context
 from penguiflow.errors import FlowError, FlowErrorCode, RemoteFailed
 from penguiflow.types import Payload
@@ -261,7 +260,7 @@ class RemoteCall:
     def _request(self, skill: str, payload: Payload) -> dict[str, Any]:
         ctx = self._ctx
         try:
-            encoded, meta = to_jsonable_python(payload), to_jsonable_python(ctx.meta)
+            encoded, meta = to_plain(payload), to_plain(ctx.meta)
         except ValueError as error:
             problem = f"the message cannot be sent as JSON: {error}; send a pydantic model, or plain data"
             raise self._failed(problem, original_exc=error) from error
@@ -278,7 +277,7 @@ class RemoteCall:
         if not self._ctx._listened_to:
             return 0
         try:
-            return len(to_json(data))
+            return len(encode(data))
         except ValueError:
             return 0
 

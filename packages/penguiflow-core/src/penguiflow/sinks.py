@@ -8,9 +8,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from pydantic_core import to_json, to_jsonable_python
-
 from penguiflow._bounds import invalid_bound
+from penguiflow._json import encode, to_plain_or_text
 from penguiflow._runtime.trace import ChunkReader, Trace
 from penguiflow.errors import FlowDefinitionError, FlowError
 from penguiflow.types import Json, Message, Payload
@@ -124,7 +123,7 @@ async def send_events(
                 if send_json is not None:
                     await send_json(message)
                 elif send_text is not None:
-                    await send_text(to_json(message).decode())
+                    await send_text(encode(message).decode())
     finally:
         if cancel_on_leave:
             trace.cancel()
@@ -132,7 +131,7 @@ async def send_events(
 
 def _plain(value: Payload) -> Any:
     payload = value.payload if isinstance(value, Message) else value
-    return to_jsonable_python(payload, serialize_unknown=True)
+    return to_plain_or_text(payload)
 
 
 # Line breaks to many a client, though not to the standard, and left as they are in JSON text.
@@ -140,7 +139,7 @@ _LINE_BREAKS = [(sign.encode(), b"\\u%04x" % ord(sign)) for sign in "\x85\u2028\
 
 
 def _as_sse(event: ClientEvent) -> bytes:
-    data = to_json(event.data)
+    data = encode(event.data)
     for sign, escaped in _LINE_BREAKS:
         data = data.replace(sign, escaped)
     identified = b"" if event.seq is None else b"id: %d\n" % event.seq
