@@ -45,12 +45,16 @@ def native_wheel(session: nox.Session) -> None:
 
 @nox.session(python=list(_interpreters.find()), requires=["native_wheel"])
 def native(session: nox.Session) -> None:
-    """Test the wheel of pegaflow, and the examples that use it."""
+    """Test the wheel of pegaflow, the examples that use it, and the code in its pages."""
     _need_wheel(session)
     _environments.install(session, NATIVE.name)
     session.install("--quiet", *_environments.from_dist(), "--group", "test", *TEST_TOOLS)
     examples = [path for path in EXAMPLES if Path(path).is_dir()]
     session.run("pytest", str(NATIVE.tests), *examples, *session.posargs)
+    session.install("--quiet", *_environments.from_dist(), "pyyaml")
+    roots = ("docs/pegaflow", str(NATIVE.directory), *examples)
+    pages = sorted(str(page) for root in roots for page in Path(root).rglob("*.md"))
+    session.run("python", "tools/docs_code.py", *pages)
 
 
 @nox.session(name="isolated(pegaflow)", python=_interpreters.full(), requires=["native_wheel"])
