@@ -31,6 +31,9 @@ class Fetchers:
         self._waiting.setdefault(station, deque()).append(future)
         run = self._run
         run.pending -= 1
+        # Its slot may be what the message it waits for needs, further up. Calls that wait here stay bounded all the
+        # same: each waits for work of its trace elsewhere, and that work is bounded.
+        station.free_slot()
         try:
             if not run.pending:
                 run.settle()
@@ -42,6 +45,7 @@ class Fetchers:
                 station.return_waiting(ctx)
             raise
         finally:
+            station.active += 1
             waiting = self._waiting.get(station)
             if waiting is not None and future in waiting:
                 waiting.remove(future)
