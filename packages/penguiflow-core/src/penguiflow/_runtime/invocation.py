@@ -79,6 +79,9 @@ class Invocation:
         timeout_s = self._station.policy.timeout_s
         if timeout_s is not None and not self._delivering:
             self._timer = self._station.runtime.timers.after(timeout_s, self._time_out)
+        if run.done:
+            # Ended by the node itself before it first suspended, when there was nothing yet to interrupt.
+            self.interrupt()
         value: Payload = None
         raised: BaseException | None = None
         try:
@@ -99,7 +102,7 @@ class Invocation:
             return _returned(station, ctx, value, self._context)
         if raised is None:
             station.end(ctx._run)
-        elif isinstance(raised, asyncio.CancelledError) and task.cancelling():
+        elif isinstance(raised, asyncio.CancelledError) and task.cancelling() and _loop_shuts_down(task):
             # Not by this runtime: the event loop is being shut down around a flow that was not stopped.
             station.runtime.abort()
             raise raised
@@ -309,6 +312,11 @@ def _give_up(station: Station, ctx: Context, error: FlowError) -> None:
         events.node_failed(station, run, ctx, error)
     run.fail(error)
     station.end(run)
+
+
+def _loop_shuts_down(task: asyncio.Task[None]) -> bool:
+    """Tell a shutdown, which cancels every task, from a node that has cancelled the task it runs in."""
+    return all(other.cancelling() for other in asyncio.all_tasks() if other is not task)
 
 
 def _time_out_error(station: Station, ctx: Context, what: str) -> FlowError:

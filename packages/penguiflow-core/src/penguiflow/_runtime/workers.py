@@ -119,6 +119,9 @@ class Workers:
                 if invocation is not None and not await invocation.run(self, task):
                     # Cancelled for the sake of its invocation: the task ends, what is runnable goes to another.
                     return
+                if task.cancelling():
+                    # The node has cancelled the task it ran in; no other node must meet that.
+                    return
             except Exception as error:
                 # Nothing that a node does leads here; whoever awaits the trace must not be left waiting for a defect.
                 ctx._run.runtime.crashed(ctx._run, error)
