@@ -1,7 +1,9 @@
 """Blocks of an LLM server: matched, leased, loaded, stored."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,8 +21,10 @@ def blocks(*numbers: int) -> list[bytes]:
     return [bytes([number]) * BLOCK for number in numbers]
 
 
-@pytest.fixture
-def cache() -> BlockCache:
+@pytest.fixture(params=["embedded", "sidecar"])
+def cache(request: pytest.FixtureRequest, serve: Callable[..., Any]) -> BlockCache:
+    if request.param == "sidecar":
+        return BlockCache(serve("--memory", str(8 * BLOCK)).connect(), "model")
     return BlockCache(PegaEngine(memory_bytes=8 * BLOCK), "model")
 
 

@@ -1,8 +1,10 @@
 """The general engine: what is put, and what comes back."""
 
 from array import array
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,8 +14,10 @@ from pegaflow import PegaEngine
 MIB = 1 << 20
 
 
-@pytest.fixture
-def engine() -> PegaEngine:
+@pytest.fixture(params=["embedded", "sidecar"])
+def engine(request: pytest.FixtureRequest, serve: Callable[..., Any]) -> PegaEngine:
+    if request.param == "sidecar":
+        return serve("--memory", str(4 * MIB)).connect()
     return PegaEngine(memory_bytes=4 * MIB)
 
 

@@ -1,5 +1,7 @@
 //! What the server answers. The client knows from its request which of these to expect.
 
+use parking_lot::Mutex;
+
 use super::codec::{Reader, Writer, broken};
 use super::place::Place;
 use crate::cache::CacheStats;
@@ -365,21 +367,23 @@ impl Payload for Changed {
     }
 }
 
-/// Context of an error that keeps its name on the way; the rest goes into the sentence.
-const CONTEXT_NAMES: [&str; 12] = [
-    "path",
-    "key_bytes",
-    "value_bytes",
-    "size_bytes",
-    "max_bytes",
-    "memory_bytes",
-    "disk_bytes",
-    "holder_pid",
-    "namespace",
-    "segment",
-    "from_seq",
-    "oldest_seq",
-];
+/// Names of context are static; those that arrive are kept for good, so only so many of them are.
+const MAX_CONTEXT_NAMES: usize = 64;
+const MAX_CONTEXT_NAME_BYTES: usize = 32;
+
+/// The static name that is equal to one that arrived, if there is room for it.
+fn context_name(name: &str) -> Option<&'static str> {
+    static NAMES: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+    let mut names = NAMES.lock();
+    if let Some(known) = names.iter().find(|known| **known == name) {
+        return Some(known);
+    }
+    if names.len() == MAX_CONTEXT_NAMES || name.len() > MAX_CONTEXT_NAME_BYTES {
+        return None;
+    }
+    names.push(String::leak(name.to_owned()));
+    names.last().copied()
+}
 
 /// Writes an error as the payload of a [`FAILED`] frame.
 pub(super) fn write_error(error: &Error, writer: &mut Writer) {
@@ -402,8 +406,8 @@ pub(super) fn read_error(payload: &[u8]) -> Result<Error> {
     reader.finish()?;
     let mut known = Vec::new();
     for (name, value) in pairs {
-        match CONTEXT_NAMES.iter().find(|known| **known == name) {
-            Some(name) => known.push((*name, value)),
+        match context_name(&name) {
+            Some(name) => known.push((name, value)),
             None => message = format!("{message} [{name}={value}]"),
         }
     }
@@ -424,12 +428,13 @@ mod tests {
 
     #[test]
     fn an_error_arrives_with_its_kind_and_context() {
-        let sent = Error::new(ErrorKind::TooLarge, "the value does not fit").with("size_bytes", 9).with("odd", 1);
+        let long = "a name that is longer than any in this crate";
+        let sent = Error::new(ErrorKind::TooLarge, "the value does not fit").with("size_bytes", 9).with(long, 1);
         let mut writer = Writer::default();
         write_error(&sent, &mut writer);
         let arrived = read_error(&writer.into_bytes()).unwrap();
         assert_eq!((arrived.kind(), arrived.get("size_bytes")), (ErrorKind::TooLarge, Some("9")));
-        assert_eq!(arrived.message(), "the value does not fit [odd=1]");
+        assert_eq!(arrived.message(), format!("the value does not fit [{long}=1]"));
     }
 
     #[test]

@@ -79,14 +79,7 @@ impl Session {
     pub(super) fn reserve(&mut self, sizes_bytes: &[u64]) -> Result<Vec<Numbered>> {
         self.check_serving()?;
         let total_bytes = sizes_bytes.iter().fold(0_u64, |sum, size| sum.saturating_add(*size));
-        if total_bytes > self.hub.arena_bytes() {
-            return Err(Error::new(
-                ErrorKind::TooLarge,
-                "a batch is larger than the arena; split it or raise memory_bytes",
-            )
-            .with("size_bytes", total_bytes)
-            .with("memory_bytes", self.hub.arena_bytes()));
-        }
+        self.store().check_size(usize::try_from(total_bytes).unwrap_or(usize::MAX))?;
         let pieces: Vec<Piece> =
             sizes_bytes.iter().map(|size| Piece::reserve(self.store(), *size)).collect::<Result<_>>()?;
         Ok(pieces.into_iter().map(|piece| self.keep(piece)).collect())
