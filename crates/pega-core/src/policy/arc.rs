@@ -83,6 +83,12 @@ impl EvictionPolicy for Arc {
         }
     }
 
+    fn arrange(&mut self, id: u32) {
+        if !self.queues.settle(id) {
+            self.touch(id);
+        }
+    }
+
     fn remove(&mut self, id: u32) {
         self.queues.unlink(id);
     }

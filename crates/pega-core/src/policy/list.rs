@@ -8,8 +8,12 @@ const NIL: u32 = u32::MAX;
 const PREV: usize = 0;
 const NEXT: usize = 1;
 const WEIGHT: usize = 2;
-/// Low byte: the queue plus one, zero when the id is in none. Above it: bits that belong to the policy.
+/// Low seven bits: the queue plus one, zero when the id is in none. Then whether the id was only just inserted. Above
+/// that byte: bits that belong to the policy.
 const TAG: usize = 3;
+
+const QUEUE_BITS: u32 = 0x7f;
+const FRESH: u32 = 0x80;
 
 #[derive(Clone, Copy)]
 struct Ends {
@@ -47,7 +51,7 @@ impl<const N: usize> Queues<N> {
 
     /// The queue that holds `id`, or `None` when it is not resident.
     pub(super) fn queue_of(&self, id: u32) -> Option<usize> {
-        let tag = self.nodes.get(id as usize)?[TAG] & 0xff;
+        let tag = self.nodes.get(id as usize)?[TAG] & QUEUE_BITS;
         (tag as usize).checked_sub(1)
     }
 
@@ -58,7 +62,7 @@ impl<const N: usize> Queues<N> {
         }
         debug_assert!(self.queue_of(id).is_none(), "id {id} is already resident");
         self.nodes[id as usize][WEIGHT] = weight;
-        self.nodes[id as usize][TAG] = 0;
+        self.nodes[id as usize][TAG] = FRESH;
         self.link_front(queue, id);
     }
 
@@ -78,7 +82,7 @@ impl<const N: usize> Queues<N> {
         }
         self.ends[queue].len -= 1;
         self.ends[queue].weight -= u64::from(weight);
-        self.nodes[id as usize][TAG] &= !0xff;
+        self.nodes[id as usize][TAG] &= !QUEUE_BITS;
     }
 
     /// Moves a resident `id` to the front of `queue`.
@@ -87,6 +91,17 @@ impl<const N: usize> Queues<N> {
             self.unlink(id);
             self.link_front(queue, id);
         }
+    }
+
+    /// Says, once after its insertion, that `id` is fresh, and makes it the newest of its queue.
+    pub(super) fn settle(&mut self, id: u32) -> bool {
+        let Some(queue) = self.queue_of(id) else { return false };
+        let is_fresh = self.nodes[id as usize][TAG] & FRESH != 0;
+        if is_fresh {
+            self.nodes[id as usize][TAG] &= !FRESH;
+            self.move_front(queue, id);
+        }
+        is_fresh
     }
 
     pub(super) fn weight(&self, id: u32) -> u32 {
@@ -144,7 +159,7 @@ impl<const N: usize> Queues<N> {
         let node = &mut self.nodes[id as usize];
         node[PREV] = NIL;
         node[NEXT] = front;
-        node[TAG] = (node[TAG] & !0xff) | (queue as u32 + 1);
+        node[TAG] = (node[TAG] & !QUEUE_BITS) | (queue as u32 + 1);
         let weight = u64::from(node[WEIGHT]);
         match front {
             NIL => self.ends[queue].back = id,

@@ -74,6 +74,12 @@ pub trait EvictionPolicy: Send {
     /// Records a use of `id`.
     fn touch(&mut self, id: u32);
 
+    /// Records a use of `id` by the operation that stores it.
+    ///
+    /// If it was that operation that inserted `id`, which is told by this being the first such call since, the entry
+    /// only becomes the newest, so that a chain of entries can be put in order without counting anything twice.
+    fn arrange(&mut self, id: u32);
+
     /// Forgets `id` without remembering its key: it was removed by its owner, not evicted.
     fn remove(&mut self, id: u32);
 

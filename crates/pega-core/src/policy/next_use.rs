@@ -91,6 +91,11 @@ impl EvictionPolicy for NextUse {
         }
     }
 
+    /// For an order by last use there is no difference.
+    fn arrange(&mut self, id: u32) {
+        self.touch(id);
+    }
+
     fn remove(&mut self, id: u32) {
         self.drop_hint(id);
         self.queues.unlink(id);

@@ -40,6 +40,13 @@ impl EvictionPolicy for Sieve {
         self.queues.set_bits(id, USED);
     }
 
+    fn arrange(&mut self, id: u32) {
+        self.lift_hand_off(id);
+        if !self.queues.settle(id) {
+            self.touch(id);
+        }
+    }
+
     fn remove(&mut self, id: u32) {
         self.lift_hand_off(id);
         self.queues.unlink(id);

@@ -74,6 +74,27 @@ fn every_policy_takes_released_entries_first_unless_they_are_used() {
 }
 
 #[test]
+fn arranging_a_new_chain_orders_it_and_counts_no_use() {
+    for &kind in PolicyKind::ALL {
+        let mut policy = build(kind, 1000);
+        (0..8).for_each(|id| insert_new(&mut *policy, id, 1));
+        (0..8).rev().for_each(|id| policy.arrange(id));
+        assert_eq!(evict_all(&mut *policy), (0..8).rev().collect::<Vec<_>>(), "{}", kind.name());
+    }
+}
+
+#[test]
+fn an_entry_stored_again_was_used() {
+    for &kind in PolicyKind::ALL.iter().filter(|&&kind| kind != PolicyKind::Fifo) {
+        let mut policy = build(kind, 8);
+        (0..8).for_each(|id| insert_new(&mut *policy, id, 1));
+        (0..8).for_each(|id| policy.arrange(id));
+        (0..2).for_each(|_| policy.arrange(0));
+        assert_eq!(evict_all(&mut *policy).last(), Some(&0), "{}", kind.name());
+    }
+}
+
+#[test]
 fn fifo_ignores_use_and_lru_follows_it() {
     let mut orders = [PolicyKind::Fifo, PolicyKind::Lru].map(|kind| {
         let mut policy = build(kind, 4);
@@ -173,6 +194,7 @@ fn a_hint_whose_time_has_passed_protects_no_more_than_a_use() {
 enum Step {
     Insert(u32, u32),
     Touch(u32),
+    Arrange(u32),
     Remove(u32),
     Reweigh(u32, u32),
     Release(u32),
@@ -185,6 +207,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => (id.clone(), weight.clone()).prop_map(|(id, weight)| Step::Insert(id, weight)),
         4 => id.clone().prop_map(Step::Touch),
+        2 => id.clone().prop_map(Step::Arrange),
         1 => id.clone().prop_map(Step::Remove),
         1 => (id.clone(), weight).prop_map(|(id, weight)| Step::Reweigh(id, weight)),
         1 => id.clone().prop_map(Step::Release),
@@ -205,6 +228,7 @@ proptest! {
             match step {
                 Step::Insert(id, weight) if model.insert(id) => insert_new(&mut *policy, id, weight),
                 Step::Insert(id, _) | Step::Touch(id) => policy.touch(id),
+                Step::Arrange(id) => policy.arrange(id),
                 Step::Remove(id) => { model.remove(&id); policy.remove(id) }
                 Step::Reweigh(id, weight) => policy.reweigh(id, weight),
                 Step::Release(id) => policy.hint(id, Hint::Release),

@@ -58,6 +58,11 @@ impl EvictionPolicy for WeightedLru {
         }
     }
 
+    /// For an order by last use there is no difference.
+    fn arrange(&mut self, id: u32) {
+        self.touch(id);
+    }
+
     fn remove(&mut self, id: u32) {
         self.queues.unlink(id);
     }

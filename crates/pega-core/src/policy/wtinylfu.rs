@@ -90,6 +90,12 @@ impl EvictionPolicy for WTinyLfu {
         }
     }
 
+    fn arrange(&mut self, id: u32) {
+        if !self.queues.settle(id) {
+            self.touch(id);
+        }
+    }
+
     fn remove(&mut self, id: u32) {
         self.queues.unlink(id);
     }

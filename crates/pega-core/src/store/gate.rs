@@ -98,10 +98,10 @@ impl Gate {
         }
     }
 
-    /// Records uses in the order given, without leaving one out.
+    /// Records uses in the order given, without leaving one out. For one that has just come, its coming is the use.
     pub(super) fn touch_all(&self, ids: impl IntoIterator<Item = SlotId>) {
         let mut listed = self.lock();
-        ids.into_iter().for_each(|id| listed.policy.touch(id.0));
+        ids.into_iter().for_each(|id| listed.policy.arrange(id.0));
     }
 
     /// Says that the value of `id` is in memory at `extent`: a new resident, or a new value of one.
