@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from penguiflow._described import describe
+
 __all__ = ["FLOW_EVENT_TYPES", "FlowEvent", "FlowEventType"]
 
 FlowEventType: TypeAlias = Literal[
@@ -68,5 +70,5 @@ class FlowEvent:
             **self.extra,
         }
         if self.exception is not None:
-            data["exception"] = f"{type(self.exception).__name__}: {self.exception}"
+            data["exception"] = describe(self.exception)
         return data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
@@ -73,8 +74,10 @@ class NodePolicy:
 
     def backoff_s(self, attempt: int) -> float:
         """Return the seconds to wait after failed attempt `attempt`, counted from 0."""
-        # A float power overflows near attempt 1024; the wait would be for ever anyway.
-        delay = self.backoff_base * self.backoff_mult ** min(attempt, 64)
+        try:
+            delay = self.backoff_base * float(self.backoff_mult) ** attempt
+        except OverflowError:
+            delay = math.inf if self.backoff_base else 0.0
         return delay if self.max_backoff is None else min(delay, self.max_backoff)
 
 

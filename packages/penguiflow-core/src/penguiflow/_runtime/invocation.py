@@ -6,9 +6,11 @@ import asyncio
 import contextvars
 import types
 from collections.abc import Coroutine, Generator
+from copy import copy
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from penguiflow._described import describe
 from penguiflow._runtime.blocking import Blocked
 from penguiflow._runtime.context import Context
 from penguiflow._runtime.delivery import is_adopted, rewrap, send, wait_for_room
@@ -251,8 +253,9 @@ def _returned(
     if value is not None:
         try:
             blocked = send(ctx, value, None)
-        except FlowError as error:
-            _give_up(station, ctx, error.within(run.trace_id, station.name))
+        except Exception as error:
+            # Not by the runtime alone: a Message of the user's own class may copy itself in its own way.
+            _give_up(station, ctx, _as_flow_error(ctx, error))
             return None
         if blocked:
             return _deliver(station, ctx, blocked, context)
@@ -266,21 +269,29 @@ def _deliver(station: Station, ctx: Context, blocked: list[Blocked], context: co
 
 
 def _raised(station: Station, ctx: Context, error: BaseException) -> None:
-    trace_id, name = ctx._run.trace_id, station.name
-    if isinstance(error, FlowError):
-        _failed(station, ctx, error.within(trace_id, name))
+    if isinstance(error, Exception):
+        _failed(station, ctx, _as_flow_error(ctx, error))
     elif isinstance(error, asyncio.CancelledError):
         message = "the node raised asyncio.CancelledError by itself, or awaited something that was cancelled"
-        _give_up(station, ctx, FlowError(trace_id, name, FlowErrorCode.NODE_CANCELLED, message, error))
+        code = FlowErrorCode.NODE_CANCELLED
+        _give_up(station, ctx, FlowError(ctx._run.trace_id, station.name, code, message, error))
     else:
-        message = f"{type(error).__name__}: {error}"
-        failure = FlowError(trace_id, name, FlowErrorCode.NODE_EXCEPTION, message, error)
-        if isinstance(error, Exception):
-            _failed(station, ctx, failure)
-        else:
-            # KeyboardInterrupt and SystemExit end the program; the trace is told first.
-            _give_up(station, ctx, failure)
-            raise error
+        # KeyboardInterrupt and SystemExit end the program; the trace is told first.
+        _give_up(station, ctx, _as_flow_error(ctx, error))
+        raise error
+
+
+def _as_flow_error(ctx: Context, error: BaseException) -> FlowError:
+    trace_id, name = ctx._run.trace_id, ctx._station.name
+    if not isinstance(error, FlowError):
+        return FlowError(trace_id, name, FlowErrorCode.NODE_EXCEPTION, describe(error), error)
+    if error.trace_id == trace_id and error.node_name:
+        return error
+    # A copy: the same object may be raised in many traces, or be the error of another one.
+    own = copy(error)
+    own.__traceback__, own.__cause__, own.__context__ = error.__traceback__, error.__cause__, error.__context__
+    own.__suppress_context__ = error.__suppress_context__
+    return own.within(trace_id, name)
 
 
 def _failed(station: Station, ctx: Context, error: FlowError) -> None:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+from penguiflow._described import describe
 from penguiflow._runtime.blocking import BlockingQueue
 from penguiflow._runtime.events import EventHub, Listener
 from penguiflow._runtime.graph import Graph
@@ -218,7 +219,7 @@ class Runtime:
     def crashed(self, run: Run, error: Exception) -> None:
         """Fail a run whose message the runtime itself could not handle."""
         logger.error("the runtime failed in trace %s; please report this", run.trace_id, exc_info=error)
-        message = f"the runtime failed with {type(error).__name__}: {error}"
+        message = f"the runtime failed with {describe(error)}"
         run.fail(FlowError(run.trace_id, None, FlowErrorCode.NODE_EXCEPTION, message, error))
 
     def choose_entries(self, to: Sequence[str] | None) -> list[Station]:

@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
+from penguiflow._described import describe
 from penguiflow.errors import FlowError, FlowErrorCode
 from penguiflow.metrics import FlowEvent
 
@@ -91,5 +92,5 @@ class StoreWriter:
             await self._store.save_event(trace_id, ts, kind, data)
         except Exception as error:
             logger.exception("the state store did not save event %s of trace %s", kind, trace_id)
-            message = f"the state store could not save event {kind!r}: {type(error).__name__}: {error}"
+            message = f"the state store could not save event {kind!r}: {describe(error)}"
             run.fail(FlowError(trace_id, event.node_name, FlowErrorCode.STORE_FAILED, message, error))

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from penguiflow._described import describe
 from penguiflow._runtime.kinds import MESSAGE, kind_of
 from penguiflow.errors import ValidationFailed
 from penguiflow.types import Message, Payload
@@ -44,5 +45,5 @@ def validation_failed(trace_id: str, node_name: str, stage: str, error: Exceptio
         found = error.errors(include_url=False, include_input=False, include_context=False)
         details = [{"loc": each["loc"], "msg": each["msg"], "type": each["type"]} for each in found]
     else:
-        details = [{"loc": (), "msg": f"a validator raised {type(error).__name__}: {error}", "type": "validator_error"}]
+        details = [{"loc": (), "msg": f"a validator raised {describe(error)}", "type": "validator_error"}]
     return ValidationFailed(trace_id, node_name, stage, details, error)
