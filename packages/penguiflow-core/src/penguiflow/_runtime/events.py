@@ -8,6 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penguiflow.metrics import FlowEvent
@@ -46,7 +47,7 @@ class EventHub:
         self._queue: deque[FlowEvent] = deque()
         self._wake: asyncio.Future[None] | None = None
         self._idle = asyncio.Event()
-        self._idle.set()
+        """Set while the dispatcher waits for events; it has caught up if there are none either."""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -57,7 +58,10 @@ class EventHub:
         """Hand out what is queued, for at most `timeout_s` seconds, and end."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self._idle.wait()
+                while self._queue or not self._idle.is_set():
+                    # An event that has just come in has woken the dispatcher, which has not run yet.
+                    self._idle.clear()
+                    await self._idle.wait()
         except TimeoutError:
             self.dropped += len(self._queue)
             logger.warning("a listener of the flow is stuck: %d events were dropped at its stop", len(self._queue))
@@ -79,29 +83,20 @@ class EventHub:
     ) -> None:
         """Queue an event of a run."""
         name, depth = (None, 0) if station is None else (station.name, station.queued)
-        event = FlowEvent(event_type, time.time(), run.trace_id, name, attempt, latency_ms, depth, extra, exception)
-        if self._store is not None:
-            self._store.put(run, event)
-        if not self._listeners:
-            return
-        if len(self._queue) >= EVENTS_CAP:
-            if not self.dropped:
-                logger.warning("events are dropped: a listener of the flow is slower than the flow")
-            self.dropped += 1
-            return
-        self._queue.append(event)
-        self._idle.clear()
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        self._put(
+            run, FlowEvent(event_type, time.time(), run.trace_id, name, attempt, latency_ms, depth, extra, exception)
+        )
 
     def node_started(self, station: Station, run: Run, attempt: int) -> float:
         """Post `node_start`; returns when that was, for `node_ended`."""
-        self.post("node_start", run, station, attempt=attempt)
+        now = time.time()
+        self._put(run, FlowEvent("node_start", now, run.trace_id, station.name, attempt, None, station.queued, {}))
         return time.perf_counter()
 
     def node_ended(self, station: Station, run: Run, ctx: Context) -> None:
         """Post `node_end`."""
-        self.post("node_end", run, station, attempt=ctx.attempt, latency_ms=_ms_since(ctx._started))
+        name, took_ms, depth = station.name, _ms_since(ctx._started), station.queued
+        self._put(run, FlowEvent("node_end", time.time(), run.trace_id, name, ctx._attempt, took_ms, depth, {}))
 
     def node_failed(self, station: Station, run: Run, ctx: Context, error: FlowError) -> None:
         """Post `node_error`."""
@@ -109,7 +104,7 @@ class EventHub:
             "node_error",
             run,
             station,
-            attempt=ctx.attempt,
+            attempt=ctx._attempt,
             latency_ms=_ms_since(ctx._started),
             exception=error.original_exc or error,
             code=error.code,
@@ -117,21 +112,40 @@ class EventHub:
 
     def emitted(self, station: Station, run: Run, ctx: Context, targets: list[str]) -> None:
         """Post `emit`."""
-        self.post("emit", run, station, attempt=ctx.attempt, targets=targets)
+        extra, depth = {"targets": targets}, station.queued
+        self._put(run, FlowEvent("emit", time.time(), run.trace_id, station.name, ctx._attempt, None, depth, extra))
+
+    def _put(self, run: Run, event: FlowEvent) -> None:
+        if self._store is not None:
+            self._store.put(run, event)
+            if not self._listeners:
+                return
+        queue = self._queue
+        if len(queue) >= EVENTS_CAP:
+            if not self.dropped:
+                logger.warning("events are dropped: a listener of the flow is slower than the flow")
+            self.dropped += 1
+            return
+        queue.append(event)
+        wake = self._wake
+        if wake is not None:
+            self._wake = None
+            if not wake.done():
+                wake.set_result(None)
 
     async def _dispatch(self) -> None:
         handled = 0
         while True:
             if not self._queue:
+                wake = self._wake = asyncio.get_running_loop().create_future()
                 self._idle.set()
-                self._wake = asyncio.get_running_loop().create_future()
-                await self._wake
-                self._wake = None
+                await wake
+                self._idle.clear()
             event = self._queue.popleft()
             for listener in self._listeners:
                 try:
                     outcome = listener(event)
-                    if outcome is not None and inspect.isawaitable(outcome):
+                    if outcome is not None and (type(outcome) is CoroutineType or inspect.isawaitable(outcome)):
                         await outcome
                 except asyncio.CancelledError:
                     if _being_cancelled():

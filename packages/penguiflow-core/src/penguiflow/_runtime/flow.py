@@ -11,7 +11,7 @@ from penguiflow._routing import check_policy
 from penguiflow._runtime.admission import admit, admit_nowait, admitted, require_open
 from penguiflow._runtime.events import Listener
 from penguiflow._runtime.graph import Graph
-from penguiflow._runtime.kinds import MESSAGE, kind_of
+from penguiflow._runtime.kinds import KINDS, MESSAGE, kind_of
 from penguiflow._runtime.rookery import Rookery
 from penguiflow._runtime.run import Run
 from penguiflow._runtime.runtime import Runtime
@@ -365,8 +365,11 @@ def _open(runtime: Runtime, msg: Payload, *, emitted: bool) -> Run:
         raise FlowDefinitionError(
             "the flow runs in another event loop; hand the message over with asyncio.run_coroutine_threadsafe(...)"
         )
-    if kind_of(msg) is not MESSAGE:
-        return runtime.open_run(new_trace_id(), None, emitted=emitted)
+    if (KINDS.get(type(msg)) or kind_of(msg)) is not MESSAGE:
+        # A fresh id is nobody else's, so it needs no look.
+        trace_id = new_trace_id()
+        run = runtime.active[trace_id] = Run(runtime, trace_id, None, emitted=emitted)
+        return run
     active = runtime.active.get(msg.trace_id)
     if active is not None and active.emitted and emitted:
         return active
