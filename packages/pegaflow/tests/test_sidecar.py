@@ -58,7 +58,7 @@ def test_errors_are_those_of_an_engine(serve: Serve) -> None:
         engine.put("", b"value")
     with pytest.raises(pegaflow.TooLargeError) as caught:
         engine.put("key", bytes(9 * MIB))
-    assert caught.value.context["memory_bytes"] == 8 * MIB
+    assert caught.value.context == {"value_bytes": 9 * MIB, "limit_bytes": 8 * MIB}
     with pytest.raises(KeyError):
         engine.get_into("none", bytearray(1))
     engine.put("key", b"value")

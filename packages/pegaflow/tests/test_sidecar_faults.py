@@ -1,5 +1,6 @@
 """Clients that are killed or stopped in the middle of what they do, beside others that go on."""
 
+import os
 import signal
 from collections.abc import Callable
 from random import Random
@@ -11,7 +12,7 @@ import pytest
 import pegaflow
 
 MIB = 1 << 20
-KILLS = 20
+KILLS = 200 if os.environ.get("PENGUIFLOW_TEST_SCALE") == "full" else 20
 
 Serve = Callable[..., Any]
 
@@ -39,7 +40,7 @@ def assert_whole(engine: pegaflow.PegaEngine) -> int:
     return len(values)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_writers_killed_at_any_moment_leave_whole_values_and_no_reservation(serve: Serve) -> None:
     random = Random(1)
     server = serve("--memory", "128MiB")
@@ -52,7 +53,9 @@ def test_writers_killed_at_any_moment_leave_whole_values_and_no_reservation(serv
     server.await_figure("sidecar_reclaimed_reservations_total", at_least=KILLS // 2)
     # Nothing of the dead is left: nearly the whole arena can be one value.
     engine.put("large", bytes(120 * MIB))
-    assert engine.stats()["corruptions"] == 0
+    figures = engine.stats()
+    assert figures["corruptions"] == 0
+    print(f"kill -9 of {KILLS} writers: {figures['sidecar_reclaimed_reservations_total']} reservations reclaimed")
 
 
 def test_what_a_killed_reader_held_is_free_at_once(serve: Serve) -> None:
@@ -67,7 +70,7 @@ def test_what_a_killed_reader_held_is_free_at_once(serve: Serve) -> None:
     engine.put("large", bytes(12 * MIB))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_stopped_writer_keeps_its_reservation_and_holds_nobody_up(serve: Serve) -> None:
     random = Random(2)
     server = serve("--memory", "128MiB")
