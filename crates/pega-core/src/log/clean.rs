@@ -211,7 +211,7 @@ impl Shared {
         if let Some(footer) = read_footer(&segment.file, size_bytes, self.log_id, segment.id)? {
             return Ok(footer);
         }
-        let scanned = scan(&segment.file, self.log_id, segment.id, false).map_err(|error| {
+        let scanned = scan(&*segment.file, self.log_id, segment.id, false).map_err(|error| {
             Error::io("cannot read a segment of the log", error).with("path", segment.path.display())
         })?;
         if scanned.lost_before_seq.is_some() {

@@ -3,11 +3,16 @@
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io;
+#[cfg(target_os = "linux")]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use memmap2::MmapMut;
 
+#[cfg(target_os = "linux")]
+use super::ahead;
 use super::options::FileIo;
 
 /// What offsets, sizes and memory of direct I/O are multiples of, in bytes; no disk asks for more.
@@ -111,27 +116,45 @@ impl SegmentFile {
         read_up_to(&self.buffered, bytes, offset_bytes)
     }
 
-    /// Lends `use_bytes` the `len_bytes` from `offset_bytes` on, read at once.
+    /// Lends `use_bytes` the `len_bytes` from `offset_bytes` on. Bytes before `sure_end` do not change any more.
     pub(super) fn read_with<T>(
-        &self,
+        self: &Arc<Self>,
         offset_bytes: u64,
         len_bytes: usize,
+        sure_end: u64,
         use_bytes: impl FnOnce(&[u8]) -> T,
     ) -> io::Result<T> {
         let lead = (offset_bytes % PAGE_BYTES as u64) as usize;
         let start = offset_bytes - lead as u64;
-        let span = (lead + len_bytes).next_multiple_of(PAGE_BYTES);
+        let wanted = lead + len_bytes;
+        let span = wanted.next_multiple_of(PAGE_BYTES);
+        #[cfg(target_os = "linux")]
+        if span >= ahead::WORTHWHILE_BYTES && self.is_direct() {
+            let next = start + (wanted - wanted % PAGE_BYTES) as u64;
+            if let Some(Ok(fetched)) = ahead::fetch(self, start, span, next, sure_end) {
+                let used = fetched.bytes().get(lead..wanted).map(use_bytes);
+                ahead::give_back(fetched);
+                return used.ok_or_else(|| io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let _ = sure_end;
         with_page_buffer(span, |buffer| {
             let file = self.direct.as_ref().unwrap_or(&self.buffered);
-            let got = match read_at_once(file, &mut buffer[..span], start) {
+            let got = match read_up_to(file, &mut buffer[..span], start) {
                 Err(error) if self.refuses_direct(&error) => read_up_to(&self.buffered, &mut buffer[..span], start)?,
                 other => other?,
             };
-            if got < lead + len_bytes {
+            if got < wanted {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            Ok(use_bytes(&buffer[lead..lead + len_bytes]))
+            Ok(use_bytes(&buffer[lead..wanted]))
         })?
+    }
+
+    /// What it is read through past the page cache, if it is.
+    #[cfg(target_os = "linux")]
+    pub(super) fn direct_descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.direct.as_ref().map(AsFd::as_fd)
     }
 
     /// What it syncs, and what it writes past the page cache with.
@@ -149,17 +172,6 @@ impl SegmentFile {
     fn refuses_direct(&self, error: &io::Error) -> bool {
         self.direct.is_some() && error.raw_os_error() == Some(libc::EINVAL)
     }
-}
-
-/// Reads several requests at a time where that is faster and possible.
-fn read_at_once(file: &File, bytes: &mut [u8], offset_bytes: u64) -> io::Result<usize> {
-    #[cfg(target_os = "linux")]
-    if bytes.len() >= super::uring::WORTHWHILE_BYTES
-        && let Some(got) = super::uring::read(file, bytes, offset_bytes)
-    {
-        return got;
-    }
-    read_up_to(file, bytes, offset_bytes)
 }
 
 fn read_up_to(file: &File, bytes: &mut [u8], offset_bytes: u64) -> io::Result<usize> {
@@ -214,17 +226,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for file_io in [FileIo::Direct, FileIo::Buffered] {
             let path = dir.path().join(format!("{file_io:?}"));
-            let file = SegmentFile::create(&path, 4 * PAGE_BYTES as u64, file_io).unwrap();
+            let file = Arc::new(SegmentFile::create(&path, 4 * PAGE_BYTES as u64, file_io).unwrap());
             let mut pages = PageBuf::zeroed(2 * PAGE_BYTES).unwrap();
             pages.bytes_mut().iter_mut().enumerate().for_each(|(i, byte)| *byte = (i * 7) as u8);
             file.write_pages(pages.bytes(), PAGE_BYTES as u64).unwrap();
             for (offset, len) in [(4096, 8192), (5000, 10), (4097, 4096), (12287, 1)] {
-                let same = file.read_with(offset, len, |read| read == &pages.bytes()[offset as usize - 4096..][..len]);
+                let same =
+                    file.read_with(offset, len, 0, |read| read == &pages.bytes()[offset as usize - 4096..][..len]);
                 assert!(same.unwrap(), "{file_io:?} {offset} {len}");
             }
             file.truncate(5000).unwrap();
-            assert!(file.read_with(4990, 10, |_| ()).is_ok());
-            assert!(file.read_with(4990, 11, |_| ()).is_err());
+            assert!(file.read_with(4990, 10, 0, |_| ()).is_ok());
+            assert!(file.read_with(4990, 11, 0, |_| ()).is_err());
         }
     }
 }

@@ -21,8 +21,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// Appenders wait while more than this is queued, in bytes.
 const MAX_QUEUED_BYTES: usize = 4 * STAGE_BYTES;
 
-/// How many written stages keep their memory for later.
-const SPARE_STAGES: usize = 4;
+/// How many written stages keep their memory for later: as many as are queued at most, one being written and one being
+/// filled.
+const SPARE_STAGES: usize = MAX_QUEUED_BYTES / STAGE_BYTES + 2;
 
 /// How long after a refused write the next attempt is made.
 const RETRY_AFTER: Duration = Duration::from_millis(100);

@@ -178,7 +178,7 @@ impl Shared {
         let failed = |error| Error::io("cannot read a segment of the log", error).with("path", segment.path.display());
         let footer = match read_footer(&segment.file, size_bytes, self.log_id, segment.id)? {
             Some(footer) => footer,
-            None => super::scan::scan(&segment.file, self.log_id, segment.id, false).map_err(failed)?.footer,
+            None => super::scan::scan(&*segment.file, self.log_id, segment.id, false).map_err(failed)?.footer,
         };
         Ok(Some((segment, footer)))
     }

@@ -18,6 +18,8 @@
 //! prepare → make_room → (hold off other writes to the keys: append, update the index) → commit
 //! ```
 
+#[cfg(target_os = "linux")]
+mod ahead;
 mod appender;
 mod clean;
 mod codec;
@@ -44,8 +46,6 @@ mod stage;
 mod stats;
 #[cfg(test)]
 mod tests;
-#[cfg(target_os = "linux")]
-mod uring;
 
 pub use appender::{Prepared, Ticket, Write};
 pub use clean::{Residents, Verdict};

@@ -105,8 +105,9 @@ impl Shared {
             }
             error
         };
-        if segment.written_end.load(Ordering::Acquire) >= offset + len as u64 {
-            return segment.file.read_with(offset, len, use_bytes).map_err(failed);
+        let written_end = segment.written_end.load(Ordering::Acquire);
+        if written_end >= offset + len as u64 {
+            return segment.file.read_with(offset, len, written_end, use_bytes).map_err(failed);
         }
         let mut bytes = vec![0; len];
         self.copy_staged(segment, offset, &mut bytes).map_err(failed)?;

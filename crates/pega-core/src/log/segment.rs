@@ -1,6 +1,7 @@
 //! One segment of the log: its file, and the counts that say what cleaning it would give.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::digest::LogId;
@@ -15,7 +16,7 @@ use crate::error::{Error, Result};
 pub(super) struct Segment {
     pub(super) id: u32,
     pub(super) path: PathBuf,
-    pub(super) file: SegmentFile,
+    pub(super) file: Arc<SegmentFile>,
     /// What the file takes on disk, in bytes.
     pub(super) allocated_bytes: AtomicU64,
     /// Where the last record ends, whether written yet or not.
@@ -75,7 +76,7 @@ impl Segment {
         Self {
             id,
             path,
-            file,
+            file: Arc::new(file),
             allocated_bytes: AtomicU64::new(allocated_bytes),
             data_end: AtomicU64::new(HEADER_BYTES as u64),
             written_end: AtomicU64::new(HEADER_BYTES as u64),
