@@ -87,4 +87,4 @@ async def test_one_error_object_raised_in_two_traces_keeps_their_values_apart() 
                 await trace.result()
             assert (failed.value.code, failed.value.trace_id) == ("REFUSED", trace.trace_id)
             assert failed.value.partial == [("node", text)]
-    assert refusal.partial == [] and refusal.trace_id is None
+    assert (refusal.partial, refusal.trace_id) == ([], None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -172,16 +173,19 @@ class Context:
     async def fetch(self) -> Payload:
         """Take the next message that this trace has for this node, past the one at hand, waiting for it.
 
-        Returns None once nothing else in the trace could still send one. A cancelled fetch loses no message.
+        Returns None once nothing else in the trace could still send one. A cancelled fetch loses no message. Fetches
+        of one invocation at the same time are served one after the other.
         """
         run, station = self._run, self._station
-        if run.done:
+        if run.fetchers is not None:
+            await run.fetchers.turn(self)
+        if run.done or not self._is_running():
             raise run.ended_error(station.name)
         taken = station.take_waiting(run)
         if taken is None:
             if run.fetchers is None:
                 run.fetchers = Fetchers(run)
-            taken = await run.fetchers.fetch(station)
+            taken = await run.fetchers.fetch(self)
             if taken is None:
                 return None
         run.pending -= 1
@@ -204,6 +208,12 @@ class Context:
             TimeoutError: it took longer than `timeout`.
         """
         return await run_playbook(self, playbook, parent_msg, timeout)
+
+    def _is_running(self) -> bool:
+        """Whether the node has not returned yet; a task that it left behind may ask."""
+        if asyncio.current_task() in self._station.workers:
+            return True
+        return any(invocation.belongs_to(self) for invocation in self._run.running or ())
 
     def _bucket(self, *, need: int, emit_incomplete: bool) -> Bucket:
         run = self._run

@@ -24,11 +24,20 @@ class Fetchers:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._waiting: dict[Station, deque[asyncio.Future[Context | None]]] = {}
+        self._calls: dict[Context, asyncio.Future[Context | None]] = {}
+        """The fetch of each invocation that waits."""
 
-    async def fetch(self, station: Station) -> Context | None:
-        """Wait for the next message of the run at `station`; None once nothing is left that could send one."""
+    async def turn(self, ctx: Context) -> None:
+        """Wait until no other fetch of the invocation waits: it counts as one piece of work, and as one caller."""
+        while (call := self._calls.get(ctx)) is not None:
+            await asyncio.wait([call])
+
+    async def fetch(self, ctx: Context) -> Context | None:
+        """Wait for the next message at the node of `ctx`; None once nothing is left that could send one."""
+        station = ctx._station
         future: asyncio.Future[Context | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(station, deque()).append(future)
+        self._calls[ctx] = future
         run = self._run
         run.pending -= 1
         # Its slot may be what the message it waits for needs, further up. Calls that wait here stay bounded all the
@@ -39,13 +48,14 @@ class Fetchers:
                 run.settle()
             return await future
         except asyncio.CancelledError:
-            ctx = None if future.cancelled() or not future.done() else future.result()
-            if ctx is not None and not run.done:
+            taken = None if future.cancelled() or not future.done() else future.result()
+            if taken is not None and not run.done:
                 # Nothing is lost: what was handed over is the first in line again.
-                station.return_waiting(ctx)
+                station.return_waiting(taken)
             raise
         finally:
             station.active += 1
+            del self._calls[ctx]
             waiting = self._waiting.get(station)
             if waiting is not None and future in waiting:
                 waiting.remove(future)

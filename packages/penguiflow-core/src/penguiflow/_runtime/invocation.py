@@ -67,6 +67,10 @@ class Invocation:
         self._grace: Timer | None = None
         self._why: _Why | None = None
 
+    def belongs_to(self, ctx: Context) -> bool:
+        """Say whether this is the call that was given `ctx`."""
+        return self._ctx is ctx and not self._delivering
+
     def interrupt(self) -> None:
         """Cancel the call, because its run has ended."""
         self._cancel(_Why.ENDED)
