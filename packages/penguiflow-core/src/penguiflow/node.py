@@ -26,6 +26,14 @@ _Validate: TypeAlias = Literal["both", "in", "out", "none"]
 _OnInterrupted: TypeAlias = Literal["rerun", "fail"]
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True, slots=True)
 class NodePolicy:
     """How a node is run.
@@ -61,16 +69,16 @@ class NodePolicy:
             if value not in allowed:
                 raise invalid_bound(name, value, "one of " + ", ".join(map(repr, allowed)))
         for name, seconds in (("timeout_s", self.timeout_s), ("max_backoff", self.max_backoff)):
-            if seconds is not None and not seconds > 0:
+            if seconds is not None and not (_is_number(seconds) and seconds > 0):
                 raise invalid_bound(name, seconds, "a positive number of seconds, or None")
-        if not self.backoff_base >= 0:
+        if not (_is_number(self.backoff_base) and 0 <= self.backoff_base < math.inf):
             raise invalid_bound("backoff_base", self.backoff_base, "zero or more seconds")
-        if not self.backoff_mult >= 1:
-            raise invalid_bound("backoff_mult", self.backoff_mult, "at least 1")
-        if self.max_retries < 0:
-            raise invalid_bound("max_retries", self.max_retries, "zero or more")
-        if self.max_concurrency < 1:
-            raise invalid_bound("max_concurrency", self.max_concurrency, "at least 1")
+        if not (_is_number(self.backoff_mult) and 1 <= self.backoff_mult < math.inf):
+            raise invalid_bound("backoff_mult", self.backoff_mult, "a number, at least 1")
+        if not (_is_whole(self.max_retries) and self.max_retries >= 0):
+            raise invalid_bound("max_retries", self.max_retries, "a whole number, zero or more")
+        if not (_is_whole(self.max_concurrency) and self.max_concurrency >= 1):
+            raise invalid_bound("max_concurrency", self.max_concurrency, "a whole number, at least 1")
 
     def backoff_s(self, attempt: int) -> float:
         """Return the seconds to wait after failed attempt `attempt`, counted from 0."""

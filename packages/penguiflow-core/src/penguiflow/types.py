@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 __all__ = [
     "WM",
@@ -87,6 +88,13 @@ class Message(BaseModel):
     """When its trace has to have ended: wall clock, seconds since the epoch. None: no deadline."""
     meta: dict[str, Any] = Field(default_factory=dict, repr=False)
     """Debug, cost and context data. Kept through fan-out, joins and subflows; never logged by default."""
+
+    @field_validator("deadline_s")
+    @classmethod
+    def _is_a_time(cls, value: float | None) -> float | None:
+        if value is not None and math.isnan(value):
+            raise ValueError("a deadline is a time, in seconds since the epoch, not NaN")
+        return value
 
 
 class StreamChunk(BaseModel):

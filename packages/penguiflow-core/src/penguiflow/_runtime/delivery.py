@@ -10,7 +10,7 @@ from penguiflow._runtime.budgets import take_hop
 from penguiflow._runtime.kinds import CHUNK, FINAL, KINDS, MESSAGE, PLAIN, WORKING, Kind, kind_of, payload_kind
 from penguiflow._runtime.origin import Origin, collapse
 from penguiflow._runtime.station import Edge, Station
-from penguiflow.errors import QueueFull, UnknownTarget
+from penguiflow.errors import FlowDefinitionError, QueueFull, UnknownTarget
 from penguiflow.types import Message, Payload
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def send(ctx: Context, value: Payload, to: Sequence[Edge] | None, *, wait: bool 
     if events is not None:
         events.emitted(station, run, ctx, [edge.station.name for edge in edges])
     if not edges or (kind is FINAL and to is None):
+        if not wait and run.emitted and not run.runtime.rookery.has_room(station.name):
+            raise QueueFull(station.name, station.maxsize, run.trace_id)
         blocked = run.give(ctx, value)
         return None if blocked is None else [blocked]
     if not wait:
@@ -131,6 +133,12 @@ def find_edges(station: Station, to: Node | str | Sequence[Node | str], trace_id
             known = [edge.station.name for edge in station.edges]
             raise UnknownTarget(name, known, source=station.name, trace_id=trace_id)
         edges.append(edge)
+    if not edges:
+        raise FlowDefinitionError(
+            f"to=[] names no successor of {station.name!r}; name one, or emit nothing",
+            node_name=station.name,
+            trace_id=trace_id,
+        )
     return edges
 
 

@@ -335,6 +335,8 @@ class PenguiFlow:
     def _choose(self, runtime: Runtime, to: Node | str | Sequence[Node | str]) -> list[Station]:
         wanted = [to] if isinstance(to, Node | str) else to
         names = [node.name if isinstance(node, Node) else node for node in wanted]
+        if not names:
+            raise FlowDefinitionError("to=[] names no node; name one, or leave it out for every entry node")
         return runtime.choose_entries(self.graph.entry_names(names))
 
 

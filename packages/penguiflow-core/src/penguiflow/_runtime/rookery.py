@@ -87,6 +87,11 @@ class Rookery:
             self._emitters.append(emitter)
             await emitter
 
+    def has_room(self, exit_name: str) -> bool:
+        """Say whether a value of this exit would be taken at once."""
+        exit_ = self._exits.get(exit_name)
+        return exit_ is None or self.unbounded or (not exit_.blocked and exit_.count < self.maxsize)
+
     def give(self, ctx: Context, value: Payload) -> Blocked | None:
         """Add a value that the node of `ctx` gave; returns what to wait for where its exit is full."""
         exit_name = ctx._station.name

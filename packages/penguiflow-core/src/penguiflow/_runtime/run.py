@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -238,7 +239,9 @@ class Run:
 
     def tighten_deadline(self, deadline_s: float) -> None:
         """Set the deadline, wall clock, unless an earlier one stands."""
-        if self.done or (self.deadline_s is not None and self.deadline_s <= deadline_s):
+        # So written that NaN, which a copied message may hold unvalidated, is none: it has no place among timers.
+        sooner = deadline_s < math.inf if self.deadline_s is None else deadline_s < self.deadline_s
+        if self.done or not sooner:
             return
         self.deadline_s = deadline_s
         runtime = self.runtime
