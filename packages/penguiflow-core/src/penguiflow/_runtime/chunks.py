@@ -87,13 +87,12 @@ class Chunks:
             FlowError: `CHUNKS_BUSY`, someone else reads.
         """
         if self.reading:
-            raise FlowError(
-                self._trace_id,
-                None,
-                FlowErrorCode.CHUNKS_BUSY,
-                "the chunks of this trace are being read already; read them once and share what you get",
-            )
+            raise self._busy()
         self.reading = True
+
+    def _busy(self) -> FlowError:
+        message = "the chunks of this trace are being read already; read them once and share what you get"
+        return FlowError(self._trace_id, None, FlowErrorCode.CHUNKS_BUSY, message)
 
     def stop_reading(self) -> None:
         """Give the reading up; writers go on, dropping."""
@@ -101,7 +100,13 @@ class Chunks:
         self._release_writers()
 
     async def get(self) -> StreamChunk | None:
-        """Return the next chunk; None once the trace has ended and all are read."""
+        """Return the next chunk; None once the trace has ended and all are read.
+
+        Raises:
+            FlowError: `CHUNKS_BUSY`, someone else waits for one.
+        """
+        if self._reader is not None:
+            raise self._busy()
         while not self._buffer:
             if self._closed:
                 return None

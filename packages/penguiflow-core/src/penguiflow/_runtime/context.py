@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from penguiflow._runtime.delivery import find_edges, send, wait_for_room
 from penguiflow._runtime.fetchers import Fetchers
 from penguiflow._runtime.joins import Bucket, Buckets
-from penguiflow._runtime.kinds import MESSAGE, kind_of
+from penguiflow._runtime.kinds import CHUNK, MESSAGE, kind_of
 from penguiflow._runtime.origin import Origin, message_id
 from penguiflow._runtime.playbook import Playbook, run_playbook
 from penguiflow._runtime.validation import validation_failed
@@ -117,6 +117,9 @@ class Context:
             UnknownTarget: `to` names no successor of this node.
         """
         edges = None if to is None else find_edges(self._station, to, self._run.trace_id)
+        if edges is None and kind_of(msg) is CHUNK and not self._run.done:
+            await self._run.open_chunks().put(msg)
+            return
         blocked = send(self, msg, edges)
         if blocked:
             await wait_for_room(self._station, blocked)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from penguiflow._runtime.store import StoreWriter
     from penguiflow.errors import FlowError
 
-__all__ = ["EVENTS_CAP", "EventHub", "Listener"]
+__all__ = ["EVENTS_CAP", "EventHub", "Listener", "is_being_cancelled"]
 
 Listener: TypeAlias = Callable[[FlowEvent], Awaitable[None] | None]
 """Told of every event, in order: a plain function or an async one."""
@@ -148,17 +148,20 @@ class EventHub:
                     if outcome is not None and (type(outcome) is CoroutineType or inspect.isawaitable(outcome)):
                         await outcome
                 except asyncio.CancelledError:
-                    if _being_cancelled():
+                    if is_being_cancelled():
                         raise
                     logger.error("listener %r was cancelled at event %s", listener, event.event_type)
-                except Exception:
+                except (KeyboardInterrupt, SystemExit, GeneratorExit):
+                    raise
+                except BaseException:
                     logger.exception("listener %r failed at %s of trace %s", listener, event.event_type, event.trace_id)
             handled += 1
             if handled % _BURST == 0:
                 await asyncio.sleep(0)
 
 
-def _being_cancelled() -> bool:
+def is_being_cancelled() -> bool:
+    """Tell a task's own cancellation from a CancelledError that what it called has raised."""
     task = asyncio.current_task()
     return task is not None and bool(task.cancelling())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
 from typing import Any, Self
 
@@ -156,9 +157,7 @@ class PenguiFlow:
         if asyncio.current_task() in runtime.workers:
             raise FlowDefinitionError("stop() was called by a node of the flow, which would wait for itself")
         if self._stopped is not None:
-            if not drain:
-                runtime.end_all()
-            await self._stopped.wait()
+            await self._join_stop(runtime, self._stopped, timeout_s if drain else 0.0)
             return
         self._stopped = asyncio.Event()
         try:
@@ -167,6 +166,15 @@ class PenguiFlow:
             self._runtime = None
             self._stopped.set()
             self._stopped = None
+
+    async def _join_stop(self, runtime: Runtime, stopped: asyncio.Event, timeout_s: float | None) -> None:
+        """Wait for a stop that is under way, and end what is still at work after `timeout_s` seconds."""
+        if timeout_s != 0.0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await stopped.wait()
+        runtime.end_all()
+        await stopped.wait()
 
     async def submit(self, msg: Payload, *, to: Node | str | Sequence[Node | str] | None = None) -> Trace:
         """Start a trace with a message, waiting for admission, and return its handle.

@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from penguiflow._described import describe
+from penguiflow._runtime.events import is_being_cancelled
 from penguiflow.errors import FlowError, FlowErrorCode
 from penguiflow.metrics import FlowEvent
 
@@ -90,7 +91,9 @@ class StoreWriter:
         trace_id, ts, kind = data.pop("trace_id"), data.pop("ts"), data.pop("event_type")
         try:
             await self._store.save_event(trace_id, ts, kind, data)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
+                raise
             logger.exception("the state store did not save event %s of trace %s", kind, trace_id)
             message = f"the state store could not save event {kind!r}: {describe(error)}"
             run.fail(FlowError(trace_id, event.node_name, FlowErrorCode.STORE_FAILED, message, error))
