@@ -194,11 +194,12 @@ fn threads_of_one_client_work_side_by_side() {
     let sidecar = sidecar(64 * MIB);
     let client = sidecar.client();
     std::thread::scope(|scope| {
-        for thread in 0..8_usize {
+        // More threads than a client opens connections.
+        for thread in 0..40_usize {
             let client = &client;
             scope.spawn(move || {
-                for i in 0..200 {
-                    let value = bytes(i, 1 + i * 300);
+                for i in 0..50 {
+                    let value = bytes(i, 1 + i * 1000);
                     client.put(&thread.to_le_bytes(), &value, None).unwrap();
                     assert_eq!(client.get(&thread.to_le_bytes()).unwrap().unwrap(), value);
                 }

@@ -174,6 +174,12 @@ fn a_client_that_sends_half_a_frame_and_waits_holds_nobody_up() {
 }
 
 #[test]
+fn a_stranger_that_says_nothing_is_closed() {
+    let sidecar = sidecar();
+    assert!(refusal(sidecar.stranger(), b"").contains("TIMED_OUT"));
+}
+
+#[test]
 fn a_client_that_never_reads_holds_nobody_up() {
     let sidecar = sidecar();
     let mut deaf = sidecar.greeted();

@@ -6,11 +6,16 @@
 //!
 //! A client numbers its frames from zero without gaps; a reply carries the number of the frame that it answers.
 
+use std::time::Duration;
+
 use super::codec::broken;
 use crate::error::Result;
 
 /// The version of the protocol; a peer of another version is refused at the greeting.
 pub const PROTOCOL_VERSION: u32 = 1;
+
+/// How long either end may take to greet the other.
+pub const GREETING_TIME: Duration = Duration::from_secs(5);
 
 /// The longest payload of one frame. Longer batches take several frames.
 pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;

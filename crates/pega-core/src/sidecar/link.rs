@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
@@ -92,6 +93,11 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
+    /// Bounds how long the other end may take to say something; without a time it may take for ever.
+    pub(super) fn limit(&self, time: Option<Duration>) -> Result<()> {
+        self.socket.set_read_timeout(time).map_err(|error| Error::io("cannot set up a socket", error))
+    }
+
     /// The next frame, waiting for it; nothing once the other end has closed between two frames.
     ///
     /// # Errors

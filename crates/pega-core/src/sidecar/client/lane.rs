@@ -3,17 +3,13 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::sidecar::codec::broken;
-use crate::sidecar::frame::PROTOCOL_VERSION;
+use crate::sidecar::frame::{GREETING_TIME, PROTOCOL_VERSION};
 use crate::sidecar::link::{Incoming, Outgoing, split_socket};
 use crate::sidecar::reply::{DONE, FAILED, Greeting, Numbered, PART, Payload, decode, read_error};
 use crate::sidecar::request::Request;
-
-/// How long a sidecar may take to greet back.
-const GREETING_TIME: Duration = Duration::from_secs(5);
 
 /// A connection, the number of its next frame, and the space that it keeps for its next puts.
 pub(super) struct Lane {
@@ -37,11 +33,9 @@ impl Lane {
             .with("path", socket.display())
             .caused_by(error)
         })?;
-        // A sidecar that is stopped, or something else that listens there, must not hold up its clients for ever.
-        let set_up = |error| Error::io("cannot set up a socket", error);
-        connected.set_read_timeout(Some(GREETING_TIME)).map_err(set_up)?;
-        let unlimited = connected.try_clone().map_err(set_up)?;
         let (incoming, outgoing) = split_socket(connected);
+        // A sidecar that is stopped, or something else that listens there, must not hold up its clients for ever.
+        incoming.limit(Some(GREETING_TIME))?;
         let mut lane = Self { incoming, outgoing, next_sequence: 0, spare: None, staging: None };
         let sequence = lane.send_or_hear(&Request::Greet { version: PROTOCOL_VERSION, client })?;
         let (frame, descriptor) = lane.incoming.receive_with()?;
@@ -56,7 +50,7 @@ impl Lane {
             return Err(broken("the first frame of the server is not a greeting"));
         }
         let greeting = decode(payload)?;
-        unlimited.set_read_timeout(None).map_err(set_up)?;
+        lane.incoming.limit(None)?;
         Ok((lane, greeting, descriptor))
     }
 

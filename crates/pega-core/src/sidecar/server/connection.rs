@@ -8,7 +8,7 @@ use super::hub::{Hub, count};
 use super::session::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sidecar::codec::broken;
-use crate::sidecar::frame::PROTOCOL_VERSION;
+use crate::sidecar::frame::{GREETING_TIME, PROTOCOL_VERSION};
 use crate::sidecar::link::{Incoming, Outgoing, split_socket};
 use crate::sidecar::reply::{DONE, FAILED, Greeting, PART, Payload, write_error};
 use crate::sidecar::request::Request;
@@ -84,6 +84,7 @@ fn converse(hub: &Arc<Hub>, incoming: &mut Incoming, outgoing: &mut Outgoing, ex
 }
 
 fn greet(hub: &Arc<Hub>, incoming: &mut Incoming, outgoing: &mut Outgoing) -> Result<Option<Session>> {
+    incoming.limit(Some(GREETING_TIME))?;
     let Some((header, payload)) = incoming.receive()? else { return Ok(None) };
     let Request::Greet { version, client } = Request::decode(header.kind, payload)? else {
         return Err(broken("the first frame is not a greeting"));
@@ -114,6 +115,7 @@ fn greet(hub: &Arc<Hub>, incoming: &mut Incoming, outgoing: &mut Outgoing) -> Re
     } else {
         outgoing.flush()?;
     }
+    incoming.limit(None)?;
     Ok(Some(Session::new(Arc::clone(hub), state)))
 }
 
