@@ -141,7 +141,7 @@ def _called(node: Node, caller: str, within: tuple[Playbook, ...]) -> Iterator[_
         # A playbook that calls itself is drawn once.
         if playbook in within:
             continue
-        flow, _, _ = open_playbook(playbook)
+        flow, _ = open_playbook(playbook)
         yield _group(flow, f"{caller}__{index}__", flow.name, caller, (*within, playbook, flow))
 
 

@@ -293,12 +293,37 @@ class PenguiFlow:
             return Cancellation(False)
         return Cancellation(True, runtime.cancel(run))
 
-    def start_within(self, caller: Runtime, registry: ModelRegistry | None) -> None:
-        """Start the flow as a playbook: events go to the caller's listeners where this flow has none."""
-        self.run(registry)
-        assert self._runtime is not None
-        if self._runtime.events is None:
-            self._runtime.start([], caller.events)
+    async def borrow(self, caller: Runtime, registry: ModelRegistry | None) -> Runtime:
+        """Take the flow as a playbook, to be given back by `give_back`.
+
+        It is started where it does not run, once for all calls that have it at the same time; its events go to that
+        caller's listeners where it has none.
+        """
+        while self._stopped is not None and self._runtime is not None and self._runtime.lent is not None:
+            await self._stopped.wait()
+        if self._runtime is None:
+            self.run(registry)
+            assert self._runtime is not None
+            self._runtime.lent = 0
+            if self._runtime.events is None:
+                self._runtime.start([], caller.events)
+        if self._runtime.lent is not None:
+            self._runtime.lent += 1
+        return self._runtime
+
+    async def give_back(self, runtime: Runtime) -> None:
+        """Give a playbook back; the last of the calls for which it was started stops it."""
+        if runtime.lent is None:
+            return
+        runtime.lent -= 1
+        if not runtime.lent:
+            # The calling node may be unwinding; the subflow still gets its time to do the same.
+            await asyncio.shield(asyncio.ensure_future(self._stop_unlent(runtime)))
+
+    async def _stop_unlent(self, runtime: Runtime) -> None:
+        # Another call may have come for it since.
+        if not runtime.lent and runtime is self._runtime:
+            await self.stop(drain=False)
 
     def open_child(self, parent: Run, value: Payload) -> Run:
         """Begin the run of a playbook."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from penguiflow._runtime.budgets import inherit_budgets
+from penguiflow._runtime.caller_slot import CallerSlot
 from penguiflow._runtime.outcome import only_value
 from penguiflow.errors import FlowDefinitionError
 from penguiflow.types import Message, Payload
@@ -26,40 +27,40 @@ async def run_playbook(ctx: Context, playbook: Playbook, parent_msg: Payload, ti
     """See `Context.call_playbook`."""
     from penguiflow._runtime.admission import admit
 
-    flow, registry, fresh = open_playbook(playbook)
-    if fresh:
-        flow.start_within(ctx._run.runtime, registry)
+    flow, registry = open_playbook(playbook)
+    borrowed = await flow.borrow(ctx._run.runtime, registry)
     try:
         value = _adopt(ctx, parent_msg)
         run = flow.open_child(ctx._run, value)
         inherit_budgets(run, ctx._run, ctx._value, parent_msg)
+        slot = run.caller_slot = CallerSlot(ctx._station)
         try:
+            slot.lend_in_recursion(run)
             async with asyncio.timeout(timeout):
                 await admit(run, value, run.runtime.entries)
                 await run.wait()
         finally:
+            slot.take_back()
             if not run.done:
                 run.runtime.cancel(run)
         return only_value(run)
     finally:
-        if fresh:
-            # The calling node may be unwinding; the subflow still gets its time to do the same.
-            await asyncio.shield(asyncio.ensure_future(flow.stop(drain=False)))
+        await flow.give_back(borrowed)
 
 
-def open_playbook(playbook: Playbook) -> tuple[PenguiFlow, ModelRegistry | None, bool]:
-    """Return the flow of a playbook, the registry it brings, and whether it still has to be started."""
+def open_playbook(playbook: Playbook) -> tuple[PenguiFlow, ModelRegistry | None]:
+    """Return the flow of a playbook, and the registry it brings."""
     from penguiflow._runtime.flow import PenguiFlow
 
     if isinstance(playbook, PenguiFlow):
-        return playbook, None, not playbook.running
+        return playbook, None
     made = playbook() if callable(playbook) else playbook
     flow, registry = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(flow, PenguiFlow):
         raise FlowDefinitionError(
             f"a playbook is a flow, or a function that returns a flow or (flow, registry); this one gave {made!r}"
         )
-    return flow, registry, not flow.running
+    return flow, registry
 
 
 def _adopt(ctx: Context, parent_msg: Payload) -> Payload:

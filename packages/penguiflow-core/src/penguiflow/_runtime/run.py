@@ -19,6 +19,7 @@ from penguiflow.errors import FlowError, FlowErrorCode
 from penguiflow.types import Message, Payload
 
 if TYPE_CHECKING:
+    from penguiflow._runtime.caller_slot import CallerSlot
     from penguiflow._runtime.invocation import Invocation
     from penguiflow._runtime.runtime import Runtime
 
@@ -42,6 +43,7 @@ class Run:
         "admitted",
         "buckets",
         "budget_spent",
+        "caller_slot",
         "chunks",
         "context",
         "deadline",
@@ -97,6 +99,7 @@ class Run:
         self.chunks: Chunks | None = None
         self.parent: Run | None = None
         """The run whose node called this one as a playbook; its reader gets the chunks."""
+        self.caller_slot: CallerSlot | None = None
         self.scope = trace_id
         """What default stream ids begin with: unlike the trace id, its own for each subflow."""
         self.playbooks = 0

@@ -62,6 +62,8 @@ class Runtime:
         self.owns_events = True
         self.active: dict[str, Run] = {}
         self.accepting = True
+        self.lent: int | None = None
+        """How many calls have it as their playbook; None where it was not started for such calls."""
         self.empty: asyncio.Event | None = None
         """Set when the last active trace has ended, where someone waits for that."""
         self.unwinding: dict[Run, asyncio.Future[None]] = {}
