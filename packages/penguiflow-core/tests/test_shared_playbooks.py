@@ -2,7 +2,9 @@
 
 import asyncio
 
-from penguiflow import Context, Node, PenguiFlow, create
+import pytest
+
+from penguiflow import Context, FlowError, FlowErrorCode, Node, PenguiFlow, create
 
 
 async def test_calls_that_share_a_playbook_which_does_not_run_do_not_stop_it_for_each_other() -> None:
@@ -65,3 +67,28 @@ async def test_two_flows_may_call_each_other_deeper_than_their_nodes_have_slots(
     flows["pong"] = create(counting("ping"), queue_maxsize=4)
     async with flows["ping"], flows["pong"], asyncio.timeout(5):
         assert await asyncio.gather(*(flows["ping"].ask(7) for _ in range(40))) == [7] * 40
+
+
+async def test_a_node_that_goes_on_after_its_trace_was_cancelled_calls_no_playbook() -> None:
+    codes: list[str] = []
+    started, over = asyncio.Event(), asyncio.Event()
+
+    async def inner(message: str, ctx: Context) -> None:
+        await asyncio.Event().wait()
+
+    async def stubborn(message: str, ctx: Context) -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            with pytest.raises(FlowError) as failed:
+                await ctx.call_playbook(create(Node(inner, "inner")), message)
+            codes.append(failed.value.code)
+            over.set()
+
+    async with create(Node(stubborn, "node")) as flow, asyncio.timeout(4):
+        trace = await flow.submit("x")
+        await started.wait()
+        trace.cancel()
+        await over.wait()
+    assert codes == [FlowErrorCode.TRACE_CANCELLED]

@@ -30,6 +30,8 @@ async def run_playbook(ctx: Context, playbook: Playbook, parent_msg: Payload, ti
     flow, registry = open_playbook(playbook)
     borrowed = await flow.borrow(ctx._run.runtime, registry)
     try:
+        if ctx._run.done:
+            raise ctx._run.ended_error(ctx._station.name)
         value = _adopt(ctx, parent_msg)
         run = flow.open_child(ctx._run, value)
         inherit_budgets(run, ctx._run, ctx._value, parent_msg)

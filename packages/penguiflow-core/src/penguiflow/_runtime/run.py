@@ -145,6 +145,8 @@ class Run:
         """Return where the chunks of the trace go."""
         if self.chunks is None:
             self.chunks = Chunks(self.trace_id, self.runtime.queue_maxsize)
+            if self.done:
+                self.chunks.close()
         return self.chunks
 
     def settle(self) -> None:
