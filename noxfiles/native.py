@@ -30,6 +30,8 @@ def rust(session: nox.Session) -> None:
     chosen = [option for suite in suites for option in ("--test", suite)]
     session.run("cargo", "test", "--package", "pega-core", "--quiet", "--lib", *chosen, *session.posargs, external=True)
     session.run("cargo", "test", "--package", "pega-core", "--quiet", "--doc", external=True)
+    models = ("cargo", "test", "--package", "pega-core", "--quiet", "--lib", "models")
+    session.run(*models, env={"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": "target/loom"}, external=True)
     session.run("cargo", "run", "--package", "pega-core", "--quiet", "--example", "basic", external=True, silent=True)
 
 

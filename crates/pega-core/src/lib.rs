@@ -6,7 +6,6 @@ pub mod checksum;
 pub mod engine;
 pub mod error;
 pub mod handle;
-#[allow(dead_code)]
 mod index;
 pub mod key;
 pub mod log;
@@ -14,7 +13,6 @@ pub mod policy;
 pub mod replay;
 #[cfg(target_os = "linux")]
 pub mod sidecar;
-#[allow(dead_code)]
 mod store;
 pub mod work;
 

@@ -4,6 +4,7 @@
 //! and the last to let go returns the piece to the allocator. Values therefore stay where they are while they are
 //! read, whatever becomes of the entries that named them.
 
+mod holders;
 mod mapping;
 mod table;
 mod tlsf;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use holders::Holders;
 pub use mapping::{Access, Mapping, Sharing};
 pub(crate) use table::Table;
 use tlsf::Tlsf;
@@ -76,8 +78,7 @@ impl Extent {
 /// What is known about a piece without any lock.
 #[derive(Default)]
 struct State {
-    /// How many hold it. The allocator's side of the transition from 0 to 1 is under its mutex.
-    holders: AtomicU32,
+    holders: Holders,
     /// Whether its bytes were compared with their checksum since they came here.
     verified: AtomicU32,
 }
@@ -120,21 +121,18 @@ impl Arena {
         self.used_granules.fetch_add(u64::from(size), Ordering::Relaxed);
         let state = self.states.get_or_grow(taken.run);
         state.verified.store(0, Ordering::Relaxed);
-        state.holders.store(1, Ordering::Relaxed);
+        state.holders.start();
         Some(Extent { run: taken.run, granule: taken.offset, len: len_u32 })
     }
 
     /// Adds a holder. The caller must already be sure that one exists, by its own count or by the lock of the index.
     pub fn hold(&self, extent: Extent) {
-        let before = self.state(extent.run).holders.fetch_add(1, Ordering::Relaxed);
-        debug_assert!(before > 0, "an extent without a holder was held");
+        self.state(extent.run).holders.add();
     }
 
     /// Lets one hold go; the last one frees the piece.
     pub fn release(&self, extent: Extent) {
-        // Release orders the reads of this holder before the write of whoever gets the piece next.
-        if self.state(extent.run).holders.fetch_sub(1, Ordering::Release) == 1 {
-            std::sync::atomic::fence(Ordering::Acquire);
+        if self.state(extent.run).holders.remove() {
             let size = self.allocator.lock().give(extent.run);
             self.used_granules.fetch_sub(u64::from(size), Ordering::Relaxed);
         }
@@ -142,7 +140,7 @@ impl Arena {
 
     /// How many hold the piece that is counted as `run`; a hint, unless the caller keeps others from changing it.
     pub(crate) fn holders(&self, run: u32) -> u32 {
-        self.state(run).holders.load(Ordering::Acquire)
+        self.state(run).holders.count()
     }
 
     /// Whether the bytes were compared with their checksum since they came into memory.

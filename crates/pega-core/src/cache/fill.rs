@@ -1,6 +1,7 @@
 //! Storing blocks.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use super::hashes::Hashes;
 use super::namespace::{Namespace, count};
@@ -102,7 +103,8 @@ unsafe fn bring_in<'a>(
     let size = total_bytes(spans);
     namespace.make_room(store, size * (uncommitted + 1))?;
     store.announce_if_absent(hashed);
-    let mut staged = store.make_room(size)?;
+    // A cache that is full of leases refuses at once: what is not stored can be computed again.
+    let mut staged = store.make_room_within(size, Duration::ZERO)?;
     // SAFETY: the caller's promise; the room has the size of the runs together.
     let checksum = unsafe { staged.fill_from(spans) };
     Ok(Change::put(hashed, Payload::Staged(staged), checksum, 0))

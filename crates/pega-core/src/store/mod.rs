@@ -68,7 +68,6 @@ pub(crate) struct Store {
     /// Whether memory that is full is a reason to evict rather than to refuse.
     may_evict: bool,
     is_closed: AtomicBool,
-    options: Options,
 }
 
 impl Store {
@@ -95,7 +94,6 @@ impl Store {
             may_evict: options.evicts_from_memory(),
             is_closed: AtomicBool::new(false),
             arena,
-            options,
         };
         if let (Some(disk), Some(recovery)) = (&store.disk, recovery) {
             store.recover(disk, &recovery);
@@ -113,10 +111,6 @@ impl Store {
 
     pub(crate) fn is_logged(&self) -> bool {
         self.disk.is_some()
-    }
-
-    pub(crate) fn options(&self) -> &Options {
-        &self.options
     }
 
     pub(crate) fn counts(&self) -> Counts {

@@ -20,14 +20,19 @@ impl Store {
     /// # Errors
     /// `TooLarge` if the arena is smaller, `MemoryFull` if everything in it is held or may not be evicted.
     pub(crate) fn make_room(&self, len: usize) -> Result<Staged<'_>> {
+        self.make_room_within(len, PATIENCE)
+    }
+
+    /// As [`Self::make_room`], waiting no longer than `patience` for what others hold.
+    pub(crate) fn make_room_within(&self, len: usize, patience: Duration) -> Result<Staged<'_>> {
         if let Some(extent) = self.arena.take(len) {
             return Ok(Staged::new(&self.arena, extent));
         }
-        self.make_room_slowly(len).map(|extent| Staged::new(&self.arena, extent))
+        self.make_room_slowly(len, patience).map(|extent| Staged::new(&self.arena, extent))
     }
 
     #[cold]
-    fn make_room_slowly(&self, len: usize) -> Result<Extent> {
+    fn make_room_slowly(&self, len: usize, patience: Duration) -> Result<Extent> {
         self.check_size(len)?;
         let mut waiting_since = None;
         loop {
@@ -38,7 +43,7 @@ impl Store {
                 continue;
             }
             let since = *waiting_since.get_or_insert_with(Instant::now);
-            if !self.may_evict || since.elapsed() > PATIENCE {
+            if !self.may_evict || since.elapsed() >= patience {
                 return Err(Error::new(ErrorKind::MemoryFull, "no room in memory, and nothing in it may be evicted")
                     .with("value_bytes", len)
                     .with("memory_bytes", self.arena.capacity_bytes()));
