@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pegaflow._native import policy_names
 
 from pegaflow import InvalidArgumentError, PegaEngine
+from pegaflow._native import policy_names
 
 MEMORY_BYTES = 4 << 20
 VALUE_BYTES = 64 << 10
