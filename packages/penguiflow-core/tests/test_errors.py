@@ -103,7 +103,7 @@ def test_messages_say_what_to_do_next() -> None:
     assert "raise queue_maxsize" in str(QueueFull("n", 64))
     assert "call flow.run()" in str(NotRunning("flow", "submit()"))
     assert "a → b → a" in str(CycleError(["a", "b"]))
-    assert "an entry node of the flow (there is: 'a', 'b')" in str(UnknownTarget("x", ["b", "a"]))
+    assert "a node of the flow (there is: 'a', 'b')" in str(UnknownTarget("x", ["b", "a"]))
     assert "there is: none" in str(UnknownTarget("x", [], source="n"))
 
 

@@ -162,7 +162,7 @@ async def test_a_message_may_go_to_chosen_entries_only() -> None:
     async with flow:
         assert await (await flow.submit("x", to=["b"])).results() == [("b", "x")]
         assert await (await flow.submit("x", to=flow.nodes["a"])).results() == [("a", "x")]
-        with pytest.raises(UnknownTarget, match="'c' is not an entry node of the flow"):
+        with pytest.raises(UnknownTarget, match="'c' is not a node of the flow"):
             await flow.submit("x", to="c")
 
 

@@ -300,7 +300,7 @@ class UnknownTarget(FlowDefinitionError):
         self.target = target
         self.known = sorted(known)
         listed = ", ".join(map(repr, self.known)) or "none"
-        place = f"a successor of {source!r}" if source else "an entry node of the flow"
+        place = f"a successor of {source!r}" if source else "a node of the flow"
         super().__init__(
             f"{target!r} is not {place} (there is: {listed}); connect it with .to(...) or correct the name",
             node_name=source,
