@@ -59,6 +59,24 @@ pub unsafe fn copy_raw(target: NonNull<u8>, source: NonNull<u8>, size_bytes: usi
     copy.finish()
 }
 
+/// The smallest pages there are.
+const PAGE_BYTES: usize = 4096;
+
+/// Asks for one line of every page in what is copied next, so that its address is known when the copy comes to it: the
+/// processor looks ahead by itself only within a page. Measured at 1 MiB out of a memory file, whose pages are small:
+/// 6.8 GB/s without, 9.0 GB/s with; out of huge pages it makes no difference.
+#[inline]
+fn look_ahead(source: NonNull<u8>, next: std::ops::Range<usize>) {
+    #[cfg(target_arch = "x86_64")]
+    for offset in next.step_by(PAGE_BYTES) {
+        let line = source.as_ptr().wrapping_add(offset);
+        // SAFETY: a prefetch is a hint about an address; it reads nothing that the program could see, and never faults.
+        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(line.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (source, next.step_by(PAGE_BYTES));
+}
+
 /// Copies bytes piece by piece and sums them as one run.
 pub struct SummedCopy(Digest);
 
@@ -77,6 +95,7 @@ impl SummedCopy {
         let mut done = 0;
         while done < size_bytes {
             let stride = STRIDE_BYTES.min(size_bytes - done);
+            look_ahead(source, done + stride..size_bytes.min(done + 2 * stride));
             // SAFETY: `done + stride <= size_bytes`, within what the caller vouches for.
             unsafe {
                 let piece = target.add(done);
