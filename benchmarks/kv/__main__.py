@@ -44,6 +44,7 @@ def main() -> int:
     """Measure, print and write."""
     arguments = _arguments()
     missing: dict[str, str] = {}
+    where = machine()
     suites: dict[str, Callable[[], Iterator[Measurement]]] = {
         "values": lambda: _large_values(arguments.rounds, missing),
         "small": lambda: _small.measure(arguments.rounds, missing),
@@ -60,7 +61,7 @@ def main() -> int:
     for name, reason in missing.items():
         print(f"not measured: {name}: {reason}")
     if arguments.page:
-        put_into(arguments.page, tables(measurements, machine()))
+        put_into(arguments.page, tables(measurements, where))
     options = {"rounds": arguments.rounds, "suites": arguments.suites or list(SUITES)}
     write(arguments.json, measurements, missing, options)
     return 0

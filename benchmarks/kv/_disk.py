@@ -123,12 +123,13 @@ class DirectFile:
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_DIRECT)
-        os.posix_fallocate(self._file, 0, _TOTAL_BYTES)
         self._buffer = mmap.mmap(-1, _DIRECT_CHUNK_BYTES)
         self._buffer.write(os.urandom(_DIRECT_CHUNK_BYTES))
 
     def write(self, chunk_bytes: int) -> None:
-        """Write the whole file and sync it."""
+        """Write the whole file anew, in blocks that the file system has just given, as a log does, and sync it."""
+        os.ftruncate(self._file, 0)
+        os.posix_fallocate(self._file, 0, _TOTAL_BYTES)
         chunk = memoryview(self._buffer)[:chunk_bytes]
         for start in range(0, _TOTAL_BYTES, chunk_bytes):
             if os.pwrite(self._file, chunk, start) != chunk_bytes:

@@ -55,9 +55,12 @@ def show(measurement: Measurement) -> str:
 
 
 def machine() -> str:
-    """Return one sentence about where this was measured."""
+    """Return where this is measured, and how busy the machine has been: call it before the run."""
     today = datetime.datetime.now(datetime.UTC).date()
-    return f"Measured on {today} with {os.cpu_count()} CPUs ({_processor()}), Python {platform.python_version()}."
+    return (
+        f"Measured on {today} with {os.cpu_count()} CPUs ({_processor()}), Python {platform.python_version()}. "
+        f"On average {os.getloadavg()[0]:.1f} processes wanted a CPU in the minute before."
+    )
 
 
 def _processor() -> str:
