@@ -17,7 +17,8 @@ MIB = 1 << 20
 @pytest.fixture(params=["embedded", "sidecar"])
 def engine(request: pytest.FixtureRequest, serve: Callable[..., Any]) -> PegaEngine:
     if request.param == "sidecar":
-        return serve("--memory", str(4 * MIB)).connect()
+        shared: PegaEngine = serve("--memory", str(4 * MIB)).connect()
+        return shared
     return PegaEngine(memory_bytes=4 * MIB)
 
 
@@ -148,7 +149,7 @@ def test_reading_into_a_buffer_that_does_not_fit_changes_nothing(engine: PegaEng
 
 
 def test_many_are_put_got_and_removed_at_once(engine: PegaEngine) -> None:
-    engine.put_many({"a": b"1", b"b": b"2"})
+    engine.put_many({"a": b"1", "b": b"2"})
     engine.put_many((str(i), bytes([i])) for i in range(3))
     assert engine.get_many(["a", "2", "none"]) == [b"1", b"\x02", None]
     assert engine.remove_many(["a", "b", "none"]) == 2

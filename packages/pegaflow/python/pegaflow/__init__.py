@@ -1,5 +1,7 @@
 """A key-value storage engine at memory speed, and the block cache of an LLM server."""
 
+from typing import TYPE_CHECKING
+
 from pegaflow import _errors
 from pegaflow._cache import BlockCache
 from pegaflow._connect import SidecarStartError, connect
@@ -66,11 +68,15 @@ for _name in __all__:
     if hasattr(_errors, _name) or _name in {"BlockCache", "PegaEngine", "Transaction"}:
         globals()[_name].__module__ = __name__
 
+if TYPE_CHECKING:
+    PegaKVConnector: type
+    """Connects vLLM to pegaflow; another distribution provides it."""
+else:
 
-def __getattr__(name: str) -> object:
-    """Give `PegaKVConnector`, which another distribution provides."""
-    if name != "PegaKVConnector":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pegaflow._plugins import load_connector
+    def __getattr__(name: str) -> object:
+        """Give `PegaKVConnector`."""
+        if name != "PegaKVConnector":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from pegaflow._plugins import load_connector
 
-    return load_connector()
+        return load_connector()

@@ -1,6 +1,6 @@
 """`pegaflow.PegaEngine`: the native engine, its transactions, and its twins for asyncio."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -10,7 +10,7 @@ from pegaflow._native import PegaEngine as NativeEngine
 from pegaflow._transaction import Transaction
 
 if TYPE_CHECKING:
-    from pegaflow._types import Key, Target, Value
+    from pegaflow._types import Items, Key, Target, Value
 
 _POLL_S = 1.0
 """How long a thread waits for changes before it looks whether anybody still awaits them."""
@@ -65,9 +65,7 @@ class PegaEngine(NativeEngine):
         """Say whether `key` is there, as `in` does."""
         return await off_loop(self.__contains__, key) if self._waits else key in self
 
-    async def aput_many(
-        self, items: "Mapping[Key, Value] | Iterable[tuple[Key, Value]]", /, *, ttl_s: float | None = None
-    ) -> None:
+    async def aput_many(self, items: "Items", /, *, ttl_s: float | None = None) -> None:
         """Put several, as `put_many` does."""
         await off_loop(self.put_many, items, ttl_s=ttl_s)
 

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, Self, final
 
 from typing_extensions import disjoint_base
 
-from pegaflow._types import BlockSource, BlockTarget, Hashes, Key, Target, Value
+from pegaflow._types import BlockSource, BlockTarget, Hashes, Items, Key, Target, Value
 
 __all__ = [
     "MAX_KEY_BYTES",
@@ -119,9 +119,7 @@ class PegaEngine:
     def remove(self, key: Key, /) -> bool:
         """Remove `key`; False if it was not there."""
 
-    def put_many(
-        self, items: Mapping[Key, Value] | Iterable[tuple[Key, Value]], /, *, ttl_s: float | None = None
-    ) -> None:
+    def put_many(self, items: Items, /, *, ttl_s: float | None = None) -> None:
         """Put each item by itself, in order. After an error those before it are stored; see `transaction`."""
 
     def get_many(self, keys: Iterable[Key], /) -> list[bytes | None]:

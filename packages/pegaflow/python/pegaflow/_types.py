@@ -1,6 +1,6 @@
 """What the operations of pegaflow take."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ Key: TypeAlias = str | bytes
 
 Value: TypeAlias = Buffer | Tensor
 """Bytes to be stored: contiguous."""
+
+Items: TypeAlias = Mapping[str, Value] | Mapping[bytes, Value] | Mapping[Key, Value] | Iterable[tuple[Key, Value]]
+"""Keys and what to bind them to."""
 
 Target: TypeAlias = Buffer | Tensor
 """Memory to be written to: contiguous and writable."""
