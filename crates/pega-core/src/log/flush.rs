@@ -373,6 +373,7 @@ impl Flusher<'_> {
     }
 
     fn seal(&mut self, segment: &Arc<Segment>, footer: &Footer) -> std::result::Result<(), Failure> {
+        self.sync_segment(segment)?;
         let size_bytes = segment.seal(footer, self.shared.log_id).map_err(|error| Failure::of(&error, false))?;
         let before = segment.allocated_bytes.swap(size_bytes, Ordering::Relaxed);
         self.shared.allocated_bytes.fetch_add(size_bytes, Ordering::Relaxed);
@@ -381,15 +382,17 @@ impl Flusher<'_> {
         Ok(())
     }
 
+    fn sync_segment(&self, segment: &Segment) -> std::result::Result<(), Failure> {
+        let written_end = segment.written_end.load(Ordering::Acquire);
+        segment.sync().map_err(|error| Failure::of(&error, true))?;
+        segment.synced_end.fetch_max(written_end, Ordering::Release);
+        self.shared.counts.syncs.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
     fn sync(&mut self) -> std::result::Result<(), Failure> {
         for segment in &self.unsynced {
-            let written_end = segment.written_end.load(Ordering::Acquire);
-            segment.file.sync().map_err(|error| {
-                let error = Error::io("cannot sync a segment of the log", error).with("path", segment.path.display());
-                Failure::of(&error, true)
-            })?;
-            segment.synced_end.fetch_max(written_end, Ordering::Release);
-            self.shared.counts.syncs.fetch_add(1, Ordering::Relaxed);
+            self.sync_segment(segment)?;
         }
         self.unsynced.clear();
         self.shared.durable_seq.fetch_max(self.written_seq, Ordering::Release);

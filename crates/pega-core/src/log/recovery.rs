@@ -227,7 +227,7 @@ fn forget_what_may_be_stale(dir: &Path, loaded: &mut Vec<Loaded>, on_damage: OnD
 /// Gives segments that were scanned their index, so that what was found now is what will be found from now on.
 fn seal_scanned(loaded: &mut [Loaded], log_id: LogId) -> Result<()> {
     for found in loaded.iter().filter(|loaded| !loaded.is_sealed) {
-        match found.segment.seal(&found.footer, log_id) {
+        match found.segment.sync().and_then(|()| found.segment.seal(&found.footer, log_id)) {
             Ok(size_bytes) => found.segment.allocated_bytes.store(size_bytes, Ordering::Relaxed),
             // Scanned again next time: the file is as it was, and no record is added behind a torn end.
             Err(error) if matches!(error.kind(), ErrorKind::DiskFull | ErrorKind::ReadOnly) => {}

@@ -32,6 +32,8 @@ pub(super) struct Segment {
     /// Bytes of records that only keep older ones from coming back.
     pub(super) tombstone_bytes: AtomicU64,
     pub(super) sealed: AtomicBool,
+    /// The directory was synced since the file was created.
+    has_lasting_name: AtomicBool,
     /// No record will be added.
     pub(super) closed: AtomicBool,
 }
@@ -48,7 +50,7 @@ pub(super) fn id_of(name: &str) -> Option<u32> {
 }
 
 impl Segment {
-    /// Creates the file of a new segment with its header, synced, in `dir`.
+    /// Creates the file of a new segment with its header in `dir`. It lasts from its first [`Self::sync`] on.
     ///
     /// # Errors
     /// `DiskFull`, `ReadOnly`, `Io`; no file stays behind.
@@ -58,9 +60,7 @@ impl Segment {
         let file = SegmentFile::create(&path, header.capacity_bytes, file_io).map_err(failed)?;
         let written = PageBuf::zeroed(HEADER_BYTES).and_then(|mut page| {
             page.bytes_mut()[..64].copy_from_slice(&header.encode());
-            file.write_pages(page.bytes(), 0)?;
-            file.sync()?;
-            sync_dir(dir)
+            file.write_pages(page.bytes(), 0)
         });
         if let Err(error) = written {
             let _ = std::fs::remove_file(&path);
@@ -68,6 +68,7 @@ impl Segment {
         }
         let segment = Self::over(header.segment, path, file, header.capacity_bytes);
         segment.first_seq.store(header.first_seq, Ordering::Relaxed);
+        segment.has_lasting_name.store(false, Ordering::Relaxed);
         Ok(segment)
     }
 
@@ -86,6 +87,7 @@ impl Segment {
             live_bytes: AtomicU64::new(0),
             tombstone_bytes: AtomicU64::new(0),
             sealed: AtomicBool::new(false),
+            has_lasting_name: AtomicBool::new(true),
             closed: AtomicBool::new(false),
         }
     }
@@ -118,18 +120,28 @@ impl Segment {
         self.sealed.load(Ordering::Acquire)
     }
 
-    /// Writes the footer behind the records, cuts the file there, and syncs it: the records first, so that no footer
-    /// on disk speaks of records that are not. Gives the size of the file.
+    /// Syncs the file, and its name if that is new.
+    pub(super) fn sync(&self) -> Result<()> {
+        let failed = |error| Error::io("cannot sync a segment of the log", error).with("path", self.path.display());
+        self.file.sync().map_err(failed)?;
+        if !self.has_lasting_name.load(Ordering::Relaxed) {
+            sync_dir(self.path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
+            self.has_lasting_name.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Writes the footer behind the records, which are synced, so that no footer on disk speaks of records that are
+    /// not, and cuts the file there. Gives the size of the file. A footer that does not last is made again from the
+    /// records.
     pub(super) fn seal(&self, footer: &Footer, log_id: LogId) -> Result<u64> {
         let failed = |error| Error::io("cannot write the index of a segment", error).with("path", self.path.display());
         let body_start = footer.data_end().next_multiple_of(PAGE_BYTES as u64);
         let encoded = footer.encode(log_id, body_start);
         let sealed = PageBuf::zeroed(encoded.len()).and_then(|mut pages| {
             pages.bytes_mut()[..encoded.len()].copy_from_slice(&encoded);
-            self.file.sync()?;
             self.file.write_pages(pages.bytes(), body_start)?;
-            self.file.truncate(body_start + encoded.len() as u64)?;
-            self.file.sync()
+            self.file.truncate(body_start + encoded.len() as u64)
         });
         sealed.map_err(failed)?;
         let size_bytes = body_start + encoded.len() as u64;
