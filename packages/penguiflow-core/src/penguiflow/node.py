@@ -59,7 +59,10 @@ class NodePolicy:
     ordered: bool = True
     """True: one message of a trace at a time, in order. False: one trace's messages run side by side."""
     on_interrupted: _OnInterrupted = "rerun"
-    """What becomes of a node that was running when its process died: run it again, or fail the trace."""
+    """What becomes of a node that was running when its process died: run it again, or fail the trace.
+
+    Without effect as yet: a trace ends with its process.
+    """
 
     def __post_init__(self) -> None:
         for name, value, allowed in (

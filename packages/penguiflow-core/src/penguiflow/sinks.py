@@ -36,7 +36,8 @@ async def client_events(trace: Trace, *, cancel_on_leave: bool = False) -> Async
 
     A client that takes its time slows the nodes that stream, as with `trace.chunks()`. With `cancel_on_leave` the
     trace is cancelled when the iteration is given up or cancelled before the end. Of a `Message` the payload is
-    given, never the metadata; what JSON cannot hold is given as its text.
+    given, never the metadata; a chunk is given with its own `meta`, and an error with the text of a node's exception.
+    What JSON cannot hold is given as its text.
 
     Raises:
         FlowError: `CHUNKS_BUSY`, someone else reads the chunks.
