@@ -9,6 +9,10 @@ import pytest
 from penguiflow import Context, Node, create
 
 
+async def relay(name: str, ctx: Context) -> str:
+    return name
+
+
 @pytest.mark.timeout(10)
 async def test_a_node_that_pulls_gets_its_message_from_behind_other_traces() -> None:
     pulling, filled = asyncio.Event(), asyncio.Event()
@@ -18,9 +22,6 @@ async def test_a_node_that_pulls_gets_its_message_from_behind_other_traces() -> 
         await filled.wait()
         await ctx.emit("second")
 
-    async def relay(name: str, ctx: Context) -> str:
-        return name
-
     async def pull(name: str, ctx: Context) -> list[str]:
         if name == "other":
             return [name]
@@ -28,15 +29,10 @@ async def test_a_node_that_pulls_gets_its_message_from_behind_other_traces() -> 
         return [name, await ctx.fetch()]
 
     sender, relayer = Node(send), Node(relay)
-    flow = create(sender.to(relayer), relayer.to(Node(pull)), queue_maxsize=1)
-    async with flow:
+    async with create(sender.to(relayer), relayer.to(Node(pull)), queue_maxsize=1) as flow:
         pair = await flow.submit("pair", to=sender)
         await pulling.wait()
         others = [await flow.submit("other", to=relayer) for _ in range(4)]
         filled.set()
-        try:
-            async with asyncio.timeout(2):
-                assert await pair.result() == ["first", "second"]
-                assert [await other.result() for other in others] == [["other"]] * 4
-        finally:
-            await flow.stop(drain=False)
+        assert await pair.result() == ["first", "second"]
+        assert [await other.result() for other in others] == [["other"]] * 4

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import contextvars
 import gc
+import os
 import random
 import subprocess
 import sys
@@ -355,7 +356,7 @@ def test_successor_and_event_order_do_not_vary_between_processes() -> None:
     printed = {
         subprocess.run(
             [sys.executable, "-c", _ORDER_SCRIPT],
-            env={"PYTHONHASHSEED": seed, "PATH": ""},
+            env={**os.environ, "PYTHONHASHSEED": seed},
             capture_output=True,
             text=True,
             check=True,

@@ -120,3 +120,17 @@ def test_trace_ids_differ_also_after_a_fork() -> None:
 
     first, second = (trace_id[:20] for trace_id in forked)
     assert first != second
+
+
+def test_values_that_cannot_be_compared_are_collected_side_by_side() -> None:
+    class Array:
+        def __eq__(self, other: object) -> bool:
+            raise ValueError("the truth of an array is ambiguous")
+
+        __hash__ = None  # type: ignore[assignment]
+
+    first, second = Array(), Array()
+
+    merged = merge_meta([{"a": first}, {"a": second}, {"a": first}], conflict="collect")
+
+    assert [value is wanted for value, wanted in zip(merged["a"], (first, second), strict=True)] == [True, True]

@@ -185,10 +185,19 @@ def merge_meta(
         for key, value in meta.items():
             if conflict == "collect":
                 values = collected.setdefault(key, [])
-                if value not in values:
+                if not any(_same(value, known) for known in values):
                     values.append(value)
             elif conflict == "last" or key not in merged:
                 merged[key] = value
     for key, values in collected.items():
         merged[key] = values[0] if len(values) == 1 else values
     return merged
+
+
+def _same(first: Any, second: Any) -> bool:
+    if first is second:
+        return True
+    try:
+        return bool(first == second)
+    except Exception:  # arrays have no single truth; such values count as different
+        return False
