@@ -35,7 +35,7 @@ impl Log {
     ///
     /// # Errors
     /// `Locked` if it is open already, `InvalidArgument` for sizes that leave no room, `UnsupportedFormat`,
-    /// `Corrupt` (see [`OnDamage`]), `ReadOnly`, `DiskFull`, `Io`.
+    /// `Corrupt` (see [`super::OnDamage`]), `ReadOnly`, `DiskFull`, `Io`.
     pub fn open(dir: impl AsRef<Path>, options: LogOptions) -> Result<(Self, Recovery)> {
         let dir = dir.as_ref();
         let segment_bytes = options.checked_segment_bytes()?;
