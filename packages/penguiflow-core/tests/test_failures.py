@@ -1,6 +1,7 @@
 """Retries, time-outs, deadlines and validation: every way a trace can fail has a stable code."""
 
 import asyncio
+import gc
 import time
 
 import pytest
@@ -9,6 +10,7 @@ from pydantic import BaseModel
 from penguiflow import (
     Context,
     FlowError,
+    Headers,
     Message,
     ModelRegistry,
     Node,
@@ -216,3 +218,39 @@ async def test_an_unknown_target_names_the_successors() -> None:
         assert caught.value.code == "UNKNOWN_TARGET"
         with pytest.raises(ValueError, match="'elsewhere'"):
             await flow.submit("a", to="elsewhere")
+
+
+async def test_a_failure_that_nobody_awaits_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def failing(text: str, ctx: Context) -> str:
+        raise ValueError(f"broken {text}")
+
+    async with create(Node(failing)) as flow:
+        await flow.submit("unseen")
+        with pytest.raises(FlowError):
+            await flow.ask("seen")
+        (await flow.submit("cancelled")).cancel()
+        await flow.stop()
+    gc.collect()
+    assert [record.getMessage().count("broken unseen") for record in caplog.records] == [1]
+
+
+def test_a_flow_whose_loop_has_closed_starts_again() -> None:
+    flow = create(Node(answer))
+
+    async def leave_running() -> None:
+        flow.run()
+
+    asyncio.run(leave_running())
+    assert flow.ask_sync(Question(text="a", limit=1)) == Answer(text="a")
+
+
+async def test_what_is_no_store_or_bus_is_refused_at_run() -> None:
+    for option in ("state_store", "message_bus"):
+        with pytest.raises(ValueError, match=option):
+            create(Node(answer), **{option: object()}).run()
+
+
+def test_a_mistyped_field_of_a_message_is_refused() -> None:
+    for build in (lambda: Message(payload=1, deadline=3), lambda: Headers(tenent="a")):  # type: ignore[call-arg]
+        with pytest.raises(ValueError, match="Extra inputs"):
+            build()

@@ -59,6 +59,17 @@ async def test_a_failed_trace_ends_in_one_error_event() -> None:
     assert json.loads(events[-1]["data"])["code"] == FlowErrorCode.NODE_EXCEPTION
 
 
+async def test_the_text_of_an_exception_reaches_a_client_only_on_request() -> None:
+    async def leak(message: object, ctx: Context) -> None:
+        raise ValueError("password=hunter2")
+
+    for show in (False, True):
+        async with create(Node(leak)) as flow:
+            events = [event async for event in client_events(await flow.submit("x"), show_exceptions=show)]
+        assert ("hunter2" in str(events[-1].data)) is show
+        assert events[-1].data["code"] == FlowErrorCode.NODE_EXCEPTION
+
+
 async def test_metadata_and_what_json_cannot_hold_are_not_sent() -> None:
     async def wrap(message: Message, ctx: Context) -> Message:
         return message.model_copy(update={"payload": {"kept": 1, "odd": object}})

@@ -26,25 +26,28 @@ class ClientEvent:
     event: _Kind
     """A chunk, or the last event: what the trace gave, or how it failed."""
     data: dict[str, Json]
-    """A chunk's fields; `{"results": [{"exit", "value"}, …]}`; or `FlowError.to_payload()`."""
+    """A chunk's fields; `{"results": [{"exit", "value"}, …]}`; or the fields of `FlowError.to_payload()`."""
     seq: int | None = None
     """A chunk's place in its stream."""
 
 
-async def client_events(trace: Trace, *, cancel_on_leave: bool = False) -> AsyncGenerator[ClientEvent, None]:
+async def client_events(
+    trace: Trace, *, cancel_on_leave: bool = False, show_exceptions: bool = False
+) -> AsyncGenerator[ClientEvent, None]:
     """Give the chunks of a trace as they are made and then, exactly once, its results or its error.
 
     A client that takes its time slows the nodes that stream, as with `trace.chunks()`. With `cancel_on_leave` the
     trace is cancelled when the iteration is given up or cancelled before the end. Of a `Message` the payload is
     given, never the metadata; a chunk is given with its own `meta`, and an error with the text of a node's exception.
     What JSON cannot hold is given as its text.
+    The text of an exception that a node raised is for the log, and is given only with `show_exceptions`.
 
     Raises:
         FlowError: `CHUNKS_BUSY`, someone else reads the chunks.
     """
     chunks = ChunkReader(trace._run)
     try:
-        while (event := await _next_event(trace, chunks)).event == "chunk":
+        while (event := await _next_event(trace, chunks, show_exceptions)).event == "chunk":
             yield event
         yield event
     finally:
@@ -53,7 +56,7 @@ async def client_events(trace: Trace, *, cancel_on_leave: bool = False) -> Async
             trace.cancel()
 
 
-async def _next_event(trace: Trace, chunks: ChunkReader) -> ClientEvent:
+async def _next_event(trace: Trace, chunks: ChunkReader, show_exceptions: bool) -> ClientEvent:
     try:
         chunk = await anext(chunks)
     except StopAsyncIteration:
@@ -62,12 +65,16 @@ async def _next_event(trace: Trace, chunks: ChunkReader) -> ClientEvent:
     except FlowError as error:
         if not trace.done:
             raise
-        return ClientEvent("error", error.to_payload())
+        return ClientEvent("error", _told(error, show_exceptions))
     return ClientEvent("chunk", _plain(chunk), chunk.seq)
 
 
 async def sse_events(
-    trace: Trace, *, heartbeat_s: float | None = None, cancel_on_leave: bool = False
+    trace: Trace,
+    *,
+    heartbeat_s: float | None = None,
+    cancel_on_leave: bool = False,
+    show_exceptions: bool = False,
 ) -> AsyncGenerator[bytes, None]:
     """Give a trace as Server-Sent Events: what `client_events` gives, as the body of a `text/event-stream` response.
 
@@ -87,7 +94,7 @@ async def sse_events(
             try:
                 # No chunk is lost where this is interrupted: it is taken only by the step that returns it.
                 async with asyncio.timeout(heartbeat_s):
-                    event = await _next_event(trace, chunks)
+                    event = await _next_event(trace, chunks, show_exceptions)
             except TimeoutError:
                 yield b": \n\n"
             else:
@@ -104,6 +111,7 @@ async def send_events(
     send_text: Callable[[str], Awaitable[object]] | None = None,
     send_json: Callable[[Any], Awaitable[object]] | None = None,
     cancel_on_leave: bool = False,
+    show_exceptions: bool = False,
 ) -> None:
     """Send a trace over a WebSocket, one `{"event", "data"}` object a message, as `client_events` gives it.
 
@@ -118,7 +126,7 @@ async def send_events(
     if (send_text is None) == (send_json is None):
         raise FlowDefinitionError("send_events() needs one way to send: pass either send_text or send_json")
     try:
-        async with aclosing(client_events(trace)) as events:
+        async with aclosing(client_events(trace, show_exceptions=show_exceptions)) as events:
             async for event in events:
                 message = {"event": event.event, "data": event.data}
                 if send_json is not None:
@@ -128,6 +136,14 @@ async def send_events(
     finally:
         if cancel_on_leave:
             trace.cancel()
+
+
+def _told(error: FlowError, show_exceptions: bool) -> dict[str, Json]:
+    told = error.to_payload()
+    if error.original_exc is not None and not show_exceptions:
+        told.update(message="the flow failed", exception=None)
+        told.pop("details", None)
+    return told
 
 
 def _plain(value: Payload) -> Any:

@@ -58,6 +58,8 @@ def new_trace_id() -> str:
 class Headers(BaseModel):
     """Who a message is for and how urgent it is. Read by routers, never by validation."""
 
+    model_config = ConfigDict(extra="forbid")
+
     tenant: str = "default"
     """Whose message it is."""
     topic: str | None = None
@@ -74,7 +76,7 @@ class Message(BaseModel):
     the node's own `meta` does not name.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     payload: Payload
     """The value itself."""

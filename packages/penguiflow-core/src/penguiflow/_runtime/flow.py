@@ -122,10 +122,15 @@ class PenguiFlow:
         Raises:
             FlowDefinitionError: the flow runs already, a node lacks its models, or a policy names no router.
         """
-        if self._runtime is not None:
+        if self._runtime is not None and not self._runtime.loop.is_closed():
             raise FlowDefinitionError(f"flow {self.name!r} runs already; stop it first, or build a second one")
         if registry is not None and not isinstance(registry, ModelRegistry):
             raise FlowDefinitionError(f"run() takes a ModelRegistry, not {registry!r}")
+        store = state_store if state_store is not None else self._state_store
+        bus = message_bus if message_bus is not None else self._message_bus
+        for name, given, protocol in (("state_store", store, StateStore), ("message_bus", bus, MessageBus)):
+            if given is not None and not isinstance(given, protocol):
+                raise FlowDefinitionError(f"{name} is {given!r}, which lacks a method of {protocol.__name__}")
         self._require_all_nodes(nodes)
         for router, policy in (policies or {}).items():
             if router not in self.nodes or self.nodes[router].kind != "router":
@@ -137,7 +142,7 @@ class PenguiFlow:
             queue_maxsize=self._queue_maxsize,
             registry=registry,
             policies=dict(policies or {}),
-            state_store=state_store if state_store is not None else self._state_store,
+            state_store=store,
             errors_as_values=self._errors_as_values,
         )
         self._rookery = self._runtime.rookery

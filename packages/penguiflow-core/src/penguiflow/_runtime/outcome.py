@@ -20,8 +20,7 @@ def only_value(run: Run) -> Payload:
         FlowError: the run failed.
         MultipleResults: it gave more than one value.
     """
-    if run.error is not None:
-        raise run.error.with_traceback(None)
+    _raise_error(run)
     if len(run.results) > 1:
         raise MultipleResults(run.trace_id, run.results)
     return run.results[0][1] if run.results else None
@@ -33,6 +32,11 @@ def all_values(run: Run) -> list[tuple[str, Payload]]:
     Raises:
         FlowError: the run failed.
     """
-    if run.error is not None:
-        raise run.error.with_traceback(None)
+    _raise_error(run)
     return list(run.results)
+
+
+def _raise_error(run: Run) -> None:
+    if run.error is not None:
+        run.note_seen()
+        raise run.error.with_traceback(None)

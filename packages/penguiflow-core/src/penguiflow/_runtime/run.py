@@ -15,6 +15,7 @@ from penguiflow._runtime.fetchers import Fetchers
 from penguiflow._runtime.joins import FLUSH, Buckets
 from penguiflow._runtime.station import Station
 from penguiflow._runtime.timers import Timer
+from penguiflow._runtime.unseen import Unseen
 from penguiflow.errors import FlowError, FlowErrorCode
 from penguiflow.types import Message, Payload
 
@@ -67,6 +68,7 @@ class Run:
         "timers",
         "tokens_left",
         "trace_id",
+        "unseen",
         "waiters",
     )
 
@@ -86,6 +88,7 @@ class Run:
         self.results: list[tuple[str, Payload]] = []
         self.done = False
         self.error: FlowError | None = None
+        self.unseen: Unseen | None = None
         self.waiters: list[asyncio.Future[None]] | None = None
         self.deadline: float | None = None
         """On the clock of the loop."""
@@ -197,6 +200,7 @@ class Run:
             self.deadline_timer.cancel()
             self.deadline_timer = None
         if error is not None:
+            self.unseen = None if self.emitted else Unseen(error)
             self._unwind()
         if self.chunks is not None and self.parent is None:
             self.chunks.close()
@@ -208,6 +212,11 @@ class Run:
                     waiter.set_result(None)
             self.waiters = None
         self.buckets = self.fetchers = None
+
+    def note_seen(self) -> None:
+        """Note that somebody was told of the run's error."""
+        if self.unseen is not None:
+            self.unseen.seen = True
 
     def _unwind(self) -> None:
         if self.timers is not None:

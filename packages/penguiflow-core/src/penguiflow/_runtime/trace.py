@@ -62,6 +62,7 @@ class Trace:
     @property
     def error(self) -> FlowError | None:
         """Why the trace failed; None while it runs and where it did not fail."""
+        self._run.note_seen()
         return self._run.error
 
     @property
@@ -157,6 +158,7 @@ class ChunkReader(AsyncIterator[StreamChunk]):
     def _end(self) -> StreamChunk:
         self._stop()
         if self._run.error is not None:
+            self._run.note_seen()
             raise self._run.error.with_traceback(None)
         raise StopAsyncIteration
 
