@@ -1,5 +1,7 @@
 //! `pegaflow.BlockCache` and `pegaflow.Lease`.
 
+use std::mem::ManuallyDrop;
+
 use pega_core::Error;
 use pega_core::cache::{Action, CacheOptions, DEFAULT_LEASE_AGE, Hashes, Span, Target as CoreTarget};
 use pega_core::handle::{CacheHandle, LeaseHandle};
@@ -25,7 +27,7 @@ pub(crate) struct BlockCache {
 /// Blocks kept for loading; see the stubs.
 #[pyclass(frozen, module = "pegaflow")]
 pub(crate) struct Lease {
-    lease: LeaseHandle,
+    lease: ManuallyDrop<LeaseHandle>,
 }
 
 /// The names of blocks as Python gives them: a sequence of bytes, or one buffer of packed ones.
@@ -184,12 +186,12 @@ impl BlockCache {
         let max_age = max_age_s.map_or(Ok(DEFAULT_LEASE_AGE), |age| seconds("max_age_s", age)).map_err(to_python)?;
         let lease =
             Names::of(hashes)?.with(py, self.hash_bytes, |hashes| py.detach(|| self.cache.lease(hashes, max_age)))?;
-        Ok(Lease { lease })
+        Ok(Lease { lease: ManuallyDrop::new(lease) })
     }
 
     fn attach(&self, py: Python<'_>, token: u128) -> PyResult<Lease> {
         let lease = py.detach(|| self.cache.attach(token)).map_err(to_python)?;
-        Ok(Lease { lease })
+        Ok(Lease { lease: ManuallyDrop::new(lease) })
     }
 
     fn load_into(&self, py: Python<'_>, lease: &Lease, buffers: &Bound<'_, PyAny>) -> PyResult<Vec<usize>> {
@@ -249,6 +251,15 @@ impl BlockCache {
     }
 }
 
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // SAFETY: taken once, as nothing uses it after this.
+        let lease = unsafe { ManuallyDrop::take(&mut self.lease) };
+        // A sidecar is told, and may be slow to answer: other threads go on meanwhile.
+        Python::attach(|py| py.detach(|| drop(lease)));
+    }
+}
+
 #[pymethods]
 impl Lease {
     #[getter]
@@ -267,8 +278,8 @@ impl Lease {
 
     /// Whether blocks can still be loaded by it.
     #[getter]
-    fn held(&self) -> bool {
-        self.lease.is_held()
+    fn held(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.lease.is_held())
     }
 
     fn release(&self, py: Python<'_>) -> PyResult<()> {

@@ -4,6 +4,8 @@ import os
 import signal
 from collections.abc import Callable
 from random import Random
+from subprocess import Popen
+from threading import Thread
 from time import sleep
 from typing import Any
 
@@ -93,3 +95,21 @@ def test_a_killed_parent_is_noticed_although_its_child_keeps_the_socket(serve: S
     parent = server.run_client("import os, sys\nif os.fork() == 0:\n    sys.exit(sys.stdin.read())\n" + HOLDER)
     parent.kill()
     server.await_figure("sidecar_reclaimed_pins_total", at_least=1)
+
+
+def test_letting_go_of_a_lease_of_a_stopped_sidecar_leaves_other_threads_running(serve: Serve) -> None:
+    server = serve("--memory", "4MiB")
+    cache = pegaflow.BlockCache(server.connect(), "model", hash_bytes=16)
+    cache.store([b"h" * 16], [bytes(4096)])
+    leases = [cache.lease([b"h" * 16])]
+    server.process.send_signal(signal.SIGSTOP)
+    # A process of its own wakes the sidecar if no thread here can run.
+    with Popen(["sh", "-c", f"sleep 10; kill -CONT {server.process.pid}"]) as rescuer:
+        dropping = Thread(target=leases.clear)
+        dropping.start()
+        dropping.join(0.2)
+        assert dropping.is_alive()
+        assert rescuer.poll() is None, "nothing ran here until the sidecar went on"
+        server.process.send_signal(signal.SIGCONT)
+        dropping.join()
+        rescuer.kill()
