@@ -80,3 +80,18 @@ async def test_changes_are_awaited_as_they_come() -> None:
     waiting = asyncio.ensure_future(anext(changes))
     await engine.aput("second", b"2")
     assert (await waiting).value == b"2"
+
+
+async def test_followers_that_wait_keep_nobody_from_working(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pegaflow._engine._POLL_S", 600.0)
+    with PegaEngine(tmp_path, memory_bytes=1 << 20, disk_bytes=8 << 20) as engine:
+        engine.put("first", b"1")
+        followers = [engine.asubscribe(engine.last_seq) for _ in range(16)]
+        for changes in followers:
+            assert (await anext(changes)).key == b"first"
+        waiting = [asyncio.ensure_future(anext(changes)) for changes in followers]
+        await asyncio.sleep(0)
+        assert await engine.ascan() == [b"first"]
+        assert not any(task.done() for task in waiting)
+        await engine.aput("second", b"2")
+        assert {change.key for change in await asyncio.gather(*waiting)} == {b"second"}

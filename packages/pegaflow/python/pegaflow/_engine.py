@@ -1,6 +1,8 @@
 """`pegaflow.PegaEngine`: the native engine, its transactions, and its twins for asyncio."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -92,7 +94,13 @@ class PegaEngine(NativeEngine):
     async def asubscribe(self, from_seq: int | None = None) -> AsyncIterator[Change]:
         """Follow the engine, as `subscribe` does; each change is awaited in turn."""
         subscription = await off_loop(self.subscribe, from_seq)
-        while True:
-            change = await off_loop(subscription.poll, _POLL_S)
-            if change is not None:
-                yield change
+        loop = asyncio.get_running_loop()
+        # A follower waits all the time: on a thread of its own, or a few of them would keep all others from working.
+        thread = ThreadPoolExecutor(1, thread_name_prefix="pegaflow-follower")
+        try:
+            while True:
+                change = await loop.run_in_executor(thread, subscription.poll, _POLL_S)
+                if change is not None:
+                    yield change
+        finally:
+            thread.shutdown(wait=False, cancel_futures=True)
