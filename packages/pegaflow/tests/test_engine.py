@@ -219,3 +219,15 @@ def test_a_full_memory_refuses_if_it_must_not_evict() -> None:
     with pytest.raises(pegaflow.MemoryFullError):
         engine.put("other", b"1")
     assert "kept" in engine
+
+
+def test_a_scan_leaves_out_what_is_over_though_its_record_is_on_disk(tmp_path: Path) -> None:
+    with PegaEngine(tmp_path, memory_bytes=MIB, disk_bytes=8 * MIB) as engine:
+        engine.put("over", b"1", ttl_s=0.001)
+        engine.put("stays", b"2", ttl_s=600)
+        while "over" in engine:
+            pass
+        assert engine.scan() == [b"stays"]
+    with PegaEngine(tmp_path, memory_bytes=MIB, disk_bytes=8 * MIB) as engine:
+        assert engine.scan() == [b"stays"]
+        assert len(engine) == 1

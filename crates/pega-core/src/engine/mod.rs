@@ -185,10 +185,13 @@ impl PegaEngine {
     pub fn scan(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>> {
         self.store.check_open()?;
         self.store.drop_all_expired();
+        let now = now_ms();
         let mut keys = Vec::new();
         for number in Index::shards() {
             let shard = self.store.index.read(number);
-            let found = shard.slots().map(|slot| shard.key(slot)).filter(|key| key.space() == Space::USER);
+            // What is over stays in the index for as long as its record is on disk.
+            let present = shard.slots().filter(|slot| !shard.entry(*slot).is_expired(now));
+            let found = present.map(|slot| shard.key(slot)).filter(|key| key.space() == Space::USER);
             keys.extend(found.filter(|key| key.bytes().starts_with(prefix)).map(|key| key.bytes().to_vec()));
         }
         keys.sort_unstable();
