@@ -95,6 +95,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if not arguments.question.strip():
         parser.error("the question is empty")
+    if not any(path.exists() for path in arguments.paths):
+        parser.error(f"there is no {' and no '.join(map(str, arguments.paths))}")
     try:
         files = find_files(arguments.paths)
         if not files:
@@ -103,6 +105,7 @@ def main() -> int:
         if endpoint:
             print(f"answering with {endpoint.model} at {endpoint.url}", file=sys.stderr)
         asyncio.run(run(Question(text=arguments.question, files=files), endpoint))
+        sys.stdout.flush()
     except (FlowError, ModelFailed) as error:
         print(f"no answer: {error}", file=sys.stderr)
         return 1

@@ -168,8 +168,9 @@ def test_says_so_when_no_file_fits(run_example: Run, notes: Path) -> None:
 
 
 def test_says_so_when_no_file_can_be_read(run_example: Run, tmp_path: Path) -> None:
-    done = run_example("quickstart", "zeppelin?", tmp_path / "missing")
-    assert "missing: No such file or directory" in done.stderr
+    (tmp_path / "image").write_bytes(b"\0")
+    done = run_example("quickstart", "zeppelin?", tmp_path / "image")
+    assert "image: binary" in done.stderr
     assert done.stdout.startswith("Nothing in these files fits the question.")
 
 
@@ -184,6 +185,12 @@ def test_refuses_an_empty_question(run_example: Run, notes: Path, question: str)
     done = run_example("quickstart", question, notes)
     assert done.returncode == 2
     assert "the question is empty" in done.stderr
+
+
+def test_refuses_a_path_that_leads_nowhere(run_example: Run, tmp_path: Path) -> None:
+    done = run_example("quickstart", "How?", tmp_path / "nope", tmp_path / "neither")
+    assert done.returncode == 2
+    assert "nope and no" in done.stderr
 
 
 def test_refuses_a_directory_without_files(run_example: Run, tmp_path: Path) -> None:
