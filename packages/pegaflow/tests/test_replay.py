@@ -127,7 +127,14 @@ def test_an_empty_trace_hits_nothing(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize(
     "options",
-    [["--capacity", "0"], ["--capacity", "1.5"], ["--capacity", "1/0"], ["--delay-s", "-1"], ["--policy", "clock"]],
+    [
+        ["--capacity", "0"],
+        ["--capacity", "1.5"],
+        ["--capacity", "1/0"],
+        ["--capacity", "1e-999999999"],
+        ["--delay-s", "-1"],
+        ["--policy", "clock"],
+    ],
 )
 def test_options_that_make_no_sense_are_refused(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

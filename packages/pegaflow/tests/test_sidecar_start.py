@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import pegaflow
+from pegaflow.__main__ import main
 
 MIB = 1 << 20
 DEADLINE_S = 20
@@ -73,3 +74,18 @@ def test_a_runtime_directory_that_others_can_enter_is_refused(runtime: Path) -> 
 def test_a_path_without_a_sidecar_is_an_error_that_says_how_to_start_one(tmp_path: Path) -> None:
     with pytest.raises(pegaflow.DisconnectedError, match="python -m pegaflow serve"):
         pegaflow.connect(tmp_path / "nobody.sock")
+
+
+def test_a_sidecar_that_is_started_keeps_its_log_in_a_path_with_colons(runtime: Path, tmp_path: Path) -> None:
+    with closing(pegaflow.connect(memory_bytes=4 * MIB, disk_path=tmp_path / "a:b")) as engine:
+        engine.put("key", b"1")
+    assert (tmp_path / "a:b" / "FORMAT").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["serve", "--metrics-port", "65536"], ["stats", "--interval-s", "-1"], ["stats", "--interval-s", "0"]]
+)
+def test_arguments_that_make_no_sense_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(words)
+    assert words[2] in capsys.readouterr().err

@@ -120,7 +120,8 @@ def _table(result: ReplayResult) -> str:
 
 def _share(text: str) -> Fraction:
     try:
-        share = Fraction(text)
+        # A float first: the power of ten of a fraction may have any number of digits.
+        share = Fraction(text) if "/" in text or 0 < float(text) <= 1 else Fraction(0)
     except (ValueError, ZeroDivisionError):
         share = Fraction(0)
     if not 0 < share <= 1:

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--on-full", choices=["error", "evict"], help="what a full disk does (default: error)")
     parser.add_argument("--idle-exit-s", type=float, help="end after this long without a client (default: never)")
     parser.add_argument("--drain-s", type=float, default=10.0, help="how long requests may take when ending")
-    parser.add_argument("--metrics-port", type=int, help="serve Prometheus text on this loopback port; 0 picks one")
+    parser.add_argument("--metrics-port", type=_port, help="serve Prometheus text on this loopback port; 0 picks one")
     parser.add_argument("--detach", action="store_true", help="return once it serves, and leave it running")
 
 
@@ -39,9 +39,16 @@ def _size(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port: give 0 to 65535")
+    return port
+
+
 def _disk(text: str) -> tuple[Path, int | None]:
     directory, colon, size = text.rpartition(":")
-    path, size_bytes = (directory, _size(size)) if colon else (text, None)
+    path, size_bytes = (directory, _size(size) if size else None) if colon else (text, None)
     return Path(path).absolute(), size_bytes
 
 

@@ -33,8 +33,8 @@ class EngineSettings:
         if self.memory_bytes is not None:
             words += ["--memory", str(self.memory_bytes)]
         if self.path is not None:
-            size = "" if self.disk_bytes is None else f":{self.disk_bytes}"
-            words += ["--disk", f"{self.path}{size}"]
+            # With the colon even where no size follows: a path may have colons of its own.
+            words += ["--disk", f"{self.path}:{'' if self.disk_bytes is None else self.disk_bytes}"]
         for name in ("policy", "durability", "compression", "on_full"):
             value = getattr(self, name)
             if value is not None:

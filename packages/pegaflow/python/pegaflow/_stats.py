@@ -21,9 +21,16 @@ _PER_SECOND = ("puts", "removes", "memory_hits", "disk_hits", "misses", "evictio
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `stats` takes."""
     parser.add_argument("--socket", type=Path, help="where the sidecar listens; by default that of this user")
-    parser.add_argument("--interval-s", type=float, default=1.0, help="how often the table is drawn (default: 1)")
+    parser.add_argument("--interval-s", type=_interval_s, default=1.0, help="how often the table is drawn (default: 1)")
     parser.add_argument("--once", action="store_true", help="draw it once")
     parser.add_argument("--json", action="store_true", help="print the figures once, as JSON")
+
+
+def _interval_s(text: str) -> float:
+    interval_s = float(text)
+    if not 0.01 <= interval_s <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is no interval: give seconds, 0.01 or more")
+    return interval_s
 
 
 def run(arguments: argparse.Namespace) -> int:
