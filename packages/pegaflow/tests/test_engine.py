@@ -231,3 +231,13 @@ def test_a_scan_leaves_out_what_is_over_though_its_record_is_on_disk(tmp_path: P
     with PegaEngine(tmp_path, memory_bytes=MIB, disk_bytes=8 * MIB) as engine:
         assert engine.scan() == [b"stays"]
         assert len(engine) == 1
+
+
+def test_an_evicting_engine_that_is_given_less_disk_drops_the_oldest(tmp_path: Path) -> None:
+    with PegaEngine(tmp_path, memory_bytes=8 * MIB, disk_bytes=32 * MIB, on_full="evict") as engine:
+        engine.put_many((str(i), bytes(300_000)) for i in range(100))
+    with PegaEngine(tmp_path, memory_bytes=8 * MIB, disk_bytes=4 * MIB, on_full="evict") as engine:
+        engine.put("new", b"1")
+        assert engine.get("new") == b"1"
+        assert "0" not in engine
+        assert engine.stats()["disk_used_bytes"] <= 4 * MIB

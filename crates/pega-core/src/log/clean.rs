@@ -77,6 +77,8 @@ impl Shared {
         self.check_size(size)?;
         let share = if purpose == Purpose::Remove { WORTHWHILE_SHARE_FOR_REMOVES } else { WORTHWHILE_SHARE };
         let mut reclaimed = 0;
+        // Once through the log, and as much again for what that made: beyond, only others' writes would be chased.
+        let most = 2 * self.segments.read().len();
         loop {
             self.flush.check()?;
             let cleaned_before = self.counts.cleaned_segments.load(Ordering::Acquire);
@@ -94,7 +96,7 @@ impl Shared {
             };
             let _cleaning = self.cleaning.lock();
             if self.counts.cleaned_segments.load(Ordering::Acquire) == cleaned_before {
-                self.reclaim(residents, self.segment_bytes / share, reclaimed, refused)?;
+                self.reclaim(residents, self.segment_bytes / share, reclaimed > most, refused)?;
                 reclaimed += 1;
             }
         }
@@ -111,26 +113,25 @@ impl Shared {
     }
 
     /// Removes a segment of which at least `worthwhile` bytes are dead, or says why nothing more can be removed.
-    /// The caller `reclaimed` so many before.
-    fn reclaim(
-        &self,
-        residents: &dyn Residents,
-        worthwhile: u64,
-        reclaimed: usize,
-        refused: Option<Error>,
-    ) -> Result<()> {
+    /// The caller may have reclaimed `enough` before.
+    fn reclaim(&self, residents: &dyn Residents, worthwhile: u64, enough: bool, refused: Option<Error>) -> Result<()> {
         // Closing stops the flusher before it waits for cleaning to end: after that no file may vanish.
         self.flush.check()?;
         // Segments that were filled but not sealed yet count too.
         self.flush.wait_idle()?;
-        // Once through the log, and as much again for what that made: beyond, only others' writes would be chased.
-        if reclaimed > 2 * self.segments.read().len() {
+        if enough {
             return Err(self.full(refused));
         }
         let mut passed_over = Vec::new();
-        while let Some(victim) = self.choose_victim(worthwhile, &passed_over)? {
+        while let Some(mut victim) = self.choose_victim(worthwhile, &passed_over)? {
             let id = victim.segment.id;
-            match self.empty(&victim, residents) {
+            let mut emptied = self.empty(&victim, residents);
+            if matches!(emptied, Err(Stuck::NoRoom)) && victim.is_oldest && self.options.on_full == OnFull::Evict {
+                // What cannot be moved can be given up: from here it goes without a trace, so that needs no room.
+                victim.may_evict = true;
+                emptied = self.empty(&victim, residents);
+            }
+            match emptied {
                 Ok(()) => return self.remove(&victim.segment),
                 Err(Stuck::NoRoom) => passed_over.push(id),
                 Err(Stuck::Failed(error)) => return Err(error),
