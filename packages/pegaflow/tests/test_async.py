@@ -1,6 +1,8 @@
 """The twins for asyncio: the loop goes on, and no call starts a thread."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -95,3 +97,28 @@ async def test_followers_that_wait_keep_nobody_from_working(tmp_path: Path, monk
         assert not any(task.done() for task in waiting)
         await engine.aput("second", b"2")
         assert {change.key for change in await asyncio.gather(*waiting)} == {b"second"}
+
+
+_FORKING = """
+import asyncio, os, sys, pegaflow
+engine = pegaflow.PegaEngine(sys.argv[1], memory_bytes=1 << 20, disk_bytes=8 << 20, durability="sync")
+asyncio.run(engine.aput("key", b"1"))
+child = os.fork()
+if child == 0:
+    assert asyncio.run(engine.aget_many(["key"])) == [b"1"]
+    try:
+        asyncio.run(engine.aput("key", b"2"))
+    except pegaflow.ClosedError as error:
+        engine.close()
+        os._exit(7 if "forked" in str(error) else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+engine.put("later", b"3")
+engine.close()
+"""
+
+
+def test_a_forked_child_reads_and_is_told_that_it_cannot_write(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", _FORKING, str(tmp_path)]
+    subprocess.run(command, check=True, timeout=30)
+    with PegaEngine(tmp_path, memory_bytes=1 << 20, disk_bytes=8 << 20) as engine:
+        assert engine.get_many(["key", "later"]) == [b"1", b"3"]

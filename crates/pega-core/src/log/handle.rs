@@ -25,6 +25,8 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Debug)]
 pub struct Log {
     shared: Arc<Shared>,
+    /// The process that has the flusher.
+    pid: u32,
     flusher: Mutex<Option<JoinHandle<()>>>,
     /// Given up when the log is closed, though its handle may live on.
     lock: Mutex<Option<DirectoryLock>>,
@@ -51,7 +53,17 @@ impl Log {
                 move || flush::run(&shared)
             })
             .map_err(|error| Error::io("cannot start the log's flusher", error))?;
-        Ok((Self { shared, flusher: Mutex::new(Some(flusher)), lock: Mutex::new(Some(lock)) }, opened.recovery))
+        let pid = std::process::id();
+        Ok((Self { shared, pid, flusher: Mutex::new(Some(flusher)), lock: Mutex::new(Some(lock)) }, opened.recovery))
+    }
+
+    /// A forked child has the log's files but not its flusher: what it wrote would mix with what its parent writes.
+    fn check_process(&self) -> Result<()> {
+        if std::process::id() == self.pid {
+            return Ok(());
+        }
+        let forked = "this process was forked from the one that has the log open; share the log through a sidecar";
+        Err(Error::new(ErrorKind::Closed, forked).with("holder_pid", self.pid))
     }
 
     /// Checks a change and compresses its value if the log does. Takes no lock.
@@ -67,8 +79,9 @@ impl Log {
     ///
     /// # Errors
     /// `DiskFull` when what is live fills the log or the file system has no space, `TooLarge`, `ReadOnly`, `Io`,
-    /// `Closed`. Nothing has changed then, and a later call may succeed.
+    /// `Closed`, also in a child that was forked. Nothing has changed then, and a later call may succeed.
     pub fn make_room(&self, group: &[Prepared<'_>], residents: &dyn Residents) -> Result<()> {
+        self.check_process()?;
         self.shared.make_room(GroupSize::of(group), Purpose::of(group), residents)
     }
 
@@ -101,6 +114,7 @@ impl Log {
     /// # Errors
     /// Why it could not be.
     pub fn flush(&self) -> Result<()> {
+        self.check_process()?;
         self.shared.flush.wait_durable(&self.shared, self.shared.last_seq())
     }
 
@@ -160,6 +174,11 @@ impl Log {
     /// What could not be written, and why.
     pub fn close(&self) -> Result<()> {
         let Some(flusher) = self.flusher.lock().take() else { return Ok(()) };
+        if self.check_process().is_err() {
+            // The flusher and the lock are the parent's.
+            std::mem::forget((flusher, self.lock.lock().take()));
+            return Ok(());
+        }
         self.shared.flush.stop();
         let ended = flusher.join();
         self.shared.news.notify_all();

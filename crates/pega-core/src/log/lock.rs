@@ -13,7 +13,7 @@ const FILE_NAME: &str = "LOCK";
 /// Held for as long as a log is open. The kernel lets go when the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct DirectoryLock {
-    _file: File,
+    file: File,
 }
 
 impl DirectoryLock {
@@ -33,7 +33,14 @@ impl DirectoryLock {
         }
         // A full disk must not keep anyone from opening what is there: the name of the holder is a courtesy.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "pegaflow lock 1\npid {}", std::process::id()));
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Closing the file would leave the lock to a child that was forked, for as long as that lives.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 

@@ -1,6 +1,7 @@
 """Threads for operations that may wait, shared by all engines of the process."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
@@ -19,6 +20,10 @@ INLINE_BYTES = 32 * 1024
 @cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_THREADS, thread_name_prefix="pegaflow")
+
+
+# A child that was forked has none of the threads.
+os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 async def off_loop(work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
