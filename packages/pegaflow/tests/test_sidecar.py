@@ -149,3 +149,22 @@ def test_ctrl_c_ends_a_sidecar_too(serve: Serve) -> None:
     server = serve()
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(DEADLINE_S) == 0
+
+
+def test_a_view_stays_as_it_is_when_its_engine_is_closed(serve: Serve) -> None:
+    server = serve("--memory", "4MiB")
+    reader, writer = server.connect(), server.connect()
+    writer.put("key", bytes([7]) * 100_000)
+    first, second = reader.get_view("key"), reader.get_view("key")
+    reader.close()
+    del first
+    writer.put("key", b"other")
+    for i in range(100):
+        writer.put(f"{i}", bytes([9]) * 100_000)
+    assert second is not None
+    assert bytes(second) == bytes([7]) * 100_000
+    with pytest.raises(pegaflow.ClosedError):
+        reader.get("key")
+    del second
+    server.await_figure("puts", at_least=102)
+    assert writer.get("99") == bytes([9]) * 100_000

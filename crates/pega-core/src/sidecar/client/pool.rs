@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -24,6 +25,8 @@ pub(super) struct Pool {
     pid: u32,
     state: Mutex<State>,
     returned: Condvar,
+    /// The server holds values for these, for as long as a lane of the client is open.
+    views: AtomicUsize,
 }
 
 impl Pool {
@@ -35,7 +38,24 @@ impl Pool {
             pid: std::process::id(),
             state: Mutex::new(state),
             returned: Condvar::new(),
+            views: AtomicUsize::new(0),
         }
+    }
+
+    /// Counts a view, for which a lane stays open when the pool is closed.
+    ///
+    /// # Errors
+    /// `Closed`: what the view would have held may be gone already.
+    pub(super) fn add_view(&self) -> Result<()> {
+        self.views.fetch_add(1, Ordering::SeqCst);
+        if self.is_closed() {
+            return Err(Error::new(ErrorKind::Closed, "the connection to the sidecar is closed"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove_view(&self) {
+        self.views.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Takes a lane, opening one if all are in use.
@@ -89,13 +109,16 @@ impl Pool {
         outcome
     }
 
-    /// Closes what is idle now and what is in use when it comes back.
+    /// Closes what is idle now and what is in use when it comes back; one lane stays until the last view is dropped.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
         if std::process::id() == self.pid {
-            state.open -= state.idle.len();
-            state.idle.clear();
+            let kept = usize::from(self.views.load(Ordering::SeqCst) > 0);
+            while state.idle.len() > kept {
+                state.idle.pop();
+                state.open -= 1;
+            }
         }
         self.returned.notify_all();
     }
@@ -137,6 +160,7 @@ impl Drop for Taken<'_> {
         let mut state = self.pool.state.lock();
         match self.lane.take() {
             Some(lane) if !state.closed => state.idle.push(lane),
+            Some(lane) if state.idle.is_empty() && self.pool.views.load(Ordering::SeqCst) > 0 => state.idle.push(lane),
             _ => state.open -= 1,
         }
         drop(state);

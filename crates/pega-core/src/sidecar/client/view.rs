@@ -27,6 +27,7 @@ impl View {
     /// Takes over what the server holds, also if it does not lie in the arena, which is an error.
     pub(super) fn new(connection: Arc<Connection>, held: Numbered) -> Result<Self> {
         let mut view = Self { connection, held, bytes: &[] };
+        view.connection.pool.add_view()?;
         let address = view.connection.window.address(held.place)?;
         let size_bytes = usize::try_from(held.place.size_bytes).unwrap_or(usize::MAX);
         view.bytes = std::ptr::slice_from_raw_parts(address.as_ptr(), size_bytes);
@@ -70,6 +71,7 @@ impl Deref for View {
 
 impl Drop for View {
     fn drop(&mut self) {
+        self.connection.pool.remove_view();
         self.connection.let_go([self.held.number]);
     }
 }
