@@ -34,15 +34,24 @@ impl Job {
     }
 
     fn outcome(&self, py: Python<'_>) -> PyResult<Failed> {
-        let mut outcome = self.outcome.lock();
-        if let (Outcome::Pending, Some(taken)) = (&*outcome, self.job.take()) {
-            *outcome = Outcome::Known(taken.map_err(|error| to_python(error).into_value(py).into_any()));
-            drop(std::mem::take(&mut *self.lent.lock()));
+        if let Some(taken) = self.job.take() {
+            // What runs Python does so outside the lock: a thread that waits for it would keep the interpreter's.
+            let known = taken.map_err(|error| to_python(error).into_value(py).into_any());
+            let lent = std::mem::take(&mut *self.lent.lock());
+            *self.outcome.lock() = Outcome::Known(known);
+            drop(lent);
         }
-        match &*outcome {
-            Outcome::Known(Ok(failed)) => Ok(failed.clone()),
-            Outcome::Known(Err(error)) => Err(PyErr::from_value(error.bind(py).clone())),
-            Outcome::Pending => Err(PyRuntimeError::new_err("the job is not done; wait() for it")),
+        loop {
+            match &*self.outcome.lock() {
+                Outcome::Known(Ok(failed)) => return Ok(failed.clone()),
+                Outcome::Known(Err(error)) => return Err(PyErr::from_value(error.bind(py).clone())),
+                Outcome::Pending if !self.job.is_done() => {
+                    return Err(PyRuntimeError::new_err("the job is not done; wait() for it"));
+                }
+                Outcome::Pending => {}
+            }
+            // Another thread has taken the outcome, and is about to put it where both find it.
+            py.detach(std::thread::yield_now);
         }
     }
 }
