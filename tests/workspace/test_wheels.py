@@ -63,4 +63,4 @@ def test_a_bound_that_was_never_tested_fails_the_lowest_session(copy: Path, pyth
 
     assert done.returncode == 1
     assert "pydantic==1.10" in done.stderr
-    assert "cannot import name 'TypeAdapter' from 'pydantic'" in done.stdout + done.stderr
+    assert re.search(r"cannot import name '\w+' from 'pydantic'", done.stdout + done.stderr)
