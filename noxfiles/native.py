@@ -14,6 +14,9 @@ NATIVE = _packages.named("pegaflow")
 TEST_TOOLS = ("numpy>=2",)
 """Beside the test group: arrays lend their memory by both protocols, and have every element type but bfloat16."""
 
+COVERED_PERCENT = 85
+"""Of the Python lines."""
+
 EXAMPLES = ("examples/pegaflow_basic", "examples/pegaflow_sidecar")
 
 
@@ -52,7 +55,13 @@ def native(session: nox.Session) -> None:
     _environments.install(session, NATIVE.name)
     session.install("--quiet", *_environments.from_dist(), "--group", "test", *TEST_TOOLS)
     examples = [path for path in EXAMPLES if Path(path).is_dir()]
-    session.run("pytest", str(NATIVE.tests), *examples, *session.posargs)
+    coverage = []
+    if session.python == _interpreters.full()[0]:
+        session.install("--quiet", "--group", "coverage")
+        config = NATIVE.directory / "pyproject.toml"
+        least = f"--cov-fail-under={COVERED_PERCENT}"
+        coverage = ["--cov=pegaflow", f"--cov-config={config}", "--cov-report=", least]
+    session.run("pytest", *coverage, str(NATIVE.tests), *examples, *session.posargs)
     session.install("--quiet", *_environments.from_dist(), "pyyaml")
     roots = ("docs/pegaflow", str(NATIVE.directory), *examples)
     pages = sorted(str(page) for root in roots for page in Path(root).rglob("*.md"))
