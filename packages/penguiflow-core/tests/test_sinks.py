@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from penguiflow import Context, FlowDefinitionError, FlowError, FlowErrorCode, Message, Node, create
+from penguiflow import Context, FlowDefinitionError, FlowError, FlowErrorCode, Message, ModelRegistry, Node, create
 from penguiflow.sinks import client_events, send_events, sse_events
 
 
@@ -68,6 +68,15 @@ async def test_the_text_of_an_exception_reaches_a_client_only_on_request() -> No
             events = [event async for event in client_events(await flow.submit("x"), show_exceptions=show)]
         assert ("hunter2" in str(events[-1].data)) is show
         assert events[-1].data["code"] == FlowErrorCode.NODE_EXCEPTION
+
+
+async def test_a_client_is_told_which_field_of_its_payload_is_wrong() -> None:
+    registry = ModelRegistry()
+    registry.register("fail", int, int)
+    async with create(Node(fail)).run(registry) as flow:
+        (event,) = [event async for event in client_events(await flow.submit("many"))]
+    assert event.data["code"] == FlowErrorCode.VALIDATION_FAILED
+    assert "valid integer" in event.data["message"]
 
 
 async def test_metadata_and_what_json_cannot_hold_are_not_sent() -> None:

@@ -8,6 +8,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from pydantic import ValidationError
+
 from penguiflow._bounds import invalid_bound
 from penguiflow._json import encode, to_plain_or_text
 from penguiflow._runtime.trace import ChunkReader, Trace
@@ -140,7 +142,8 @@ async def send_events(
 
 def _told(error: FlowError, show_exceptions: bool) -> dict[str, Json]:
     told = error.to_payload()
-    if error.original_exc is not None and not show_exceptions:
+    # What pydantic says of a payload names fields, not values, and is what a client needs to put it right.
+    if not (show_exceptions or error.original_exc is None or isinstance(error.original_exc, ValidationError)):
         told.update(message="the flow failed", exception=None)
         told.pop("details", None)
     return told
