@@ -43,7 +43,8 @@ def isolated(session: nox.Session, package: str) -> None:
     _environments.install(session, package)
     session.run("python", "-I", "tools/import_all.py", *distribution.modules)
     session.run_install("uv", "pip", "check", "--quiet")
-    _environments.install_group(session, "test")
+    for group in ("test", "contract"):
+        _environments.install_group(session, group)
     session.run("pytest", *_tests_of(package), *session.posargs)
 
 
@@ -83,7 +84,8 @@ def lowest(session: nox.Session, package: str) -> None:
     session.log("oldest: " + ", ".join(pins.read_text(encoding="utf-8").split()))
     _environments.install(session, package, pins=pins)
     session.run("python", "-I", "tools/import_all.py", *distribution.modules)
-    _environments.install_group(session, "test", pins=pins)
+    for group in ("test", "contract"):
+        _environments.install_group(session, group, pins=pins)
     session.run("pytest", *_tests_of(package), *session.posargs)
 
 

@@ -27,7 +27,7 @@ def examples(session: nox.Session) -> None:
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Measure the lines that tests reach, and fail where a package falls below its share."""
-    _environments.sync(session, "coverage", "test", "examples")
+    _environments.sync(session, "contract", "coverage", "test", "examples")
     measured = [package for package in _packages.pure() if package.modules]
     sources = [f"--cov={module}" for package in measured for module in package.modules]
     tests = [str(package.tests) for package in _packages.pure()]
@@ -43,7 +43,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session(default=False)
 def full_scale(session: nox.Session) -> None:
     """Run the fault and property tests with their full counts."""
-    _environments.sync(session, "test", "examples")
+    _environments.sync(session, "contract", "test", "examples")
     tests = [str(package.tests) for package in _packages.pure()]
     session.run(
         "pytest", "-m", "scaled", "--timeout=1800", *tests, *session.posargs, env={"PENGUIFLOW_TEST_SCALE": "full"}

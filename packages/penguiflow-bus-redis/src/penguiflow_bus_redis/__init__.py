@@ -1,0 +1,3 @@
+"""The message bus of flows on Redis Streams."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Contract suites for the stores, buses and transports of flows."""
+
+__all__: list[str] = []
