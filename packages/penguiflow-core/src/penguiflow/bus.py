@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from penguiflow._bounds import invalid_bound
 from penguiflow._inproc_queue import InProcQueue
 
-__all__ = ["Delivery", "InProcBus", "MessageBus"]
+__all__ = [
+    "BatchedPuts",
+    "DeadLetter",
+    "DeadLetters",
+    "Delivery",
+    "ExpiringQueues",
+    "ExtendableLeases",
+    "InProcBus",
+    "MessageBus",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +44,9 @@ class MessageBus(Protocol):
     have seen. Each message goes to one receiver at a time. Messages of a queue are handed out in the order in which
     they were put, except that one which comes back may come after later ones.
 
-    Queues are bounded and come into being when they are first used. A message is what JSON can hold. All calls may
-    come from many tasks at once.
+    Queues are bounded and come into being when they are first used. A message is what JSON can hold. Where it is a
+    dict, a bus may read two of its keys: `trace_id`, a string, names what has to keep its order, and `priority`, a
+    whole number, says what goes first. All calls may come from many tasks at once.
     """
 
     async def put(self, queue: str, message: Any) -> None:
@@ -55,6 +66,68 @@ class MessageBus(Protocol):
 
     async def nack(self, delivery: Delivery, delay_s: float = 0.0) -> None:
         """Give the message back, to be delivered again after `delay_s` seconds. Without effect where `ack` is."""
+        ...
+
+
+@runtime_checkable
+class BatchedPuts(Protocol):
+    """A bus that takes several messages in one call."""
+
+    async def put_many(self, queue: str, messages: Sequence[Any]) -> None:
+        """Add messages in this order, as `put` does each. Cancelled while it waits, the first few may be in."""
+        ...
+
+
+@runtime_checkable
+class ExtendableLeases(Protocol):
+    """A bus whose deliveries can be held longer."""
+
+    @property
+    def lease_s(self) -> float:
+        """How long a delivery is held before the message goes to someone else, in seconds."""
+        ...
+
+    async def extend(self, delivery: Delivery) -> bool:
+        """Hold a delivery for `lease_s` seconds from now; false where the lease has ended already."""
+        ...
+
+
+@runtime_checkable
+class ExpiringQueues(Protocol):
+    """A bus that forgets queues whose reader is gone."""
+
+    async def expire(self, queue: str, ttl_s: float) -> None:
+        """Forget a queue, and all in it, unless this is called again within `ttl_s` seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that was delivered too often, and is no longer."""
+
+    queue: str
+    """The queue it was put into."""
+    letter_id: str
+    """What names it among the dead letters of the queue."""
+    message: Any
+    reason: str
+    """Why it is dead."""
+    attempts: int
+    """How often it was delivered."""
+    dead_s: float
+    """When it was given up, seconds since the epoch."""
+
+
+@runtime_checkable
+class DeadLetters(Protocol):
+    """A bus that keeps messages which were delivered too often apart."""
+
+    async def list_dead(self, queue: str | None = None, *, limit: int = 100) -> list[DeadLetter]:
+        """Return dead letters, of one queue or of all, the oldest first."""
+        ...
+
+    async def replay_dead(self, queue: str, letter_ids: Sequence[str] | None = None) -> int:
+        """Put dead letters back into their queue, those named or all, as if new; returns how many."""
         ...
 
 

@@ -10,6 +10,11 @@
     ├── TraceActive               this trace id is in use
     ├── QueueFull                 a *_nowait call met a full queue
     ├── FlowStopped               the flow stopped before the trace ended
+    ├── LeaseLost                 another process has taken this work over; nothing was written (owner, epoch)
+    ├── TraceOver                 the trace has ended in the store; nothing was written
+    ├── TraceUnknown              no trace with this id is known to the store
+    ├── NotSerialisable           a payload cannot go over a process boundary (field)
+    ├── GraphChanged              a trace was begun by a flow of another shape (differences)
     ├── RemoteFailed              a remote agent failed, or did not answer as agreed (agent_url, state, task_id)
     ├── NotRunning                used before run() or after stop()
     └── FlowDefinitionError       the flow itself is wrong (also a ValueError)
@@ -30,14 +35,19 @@ __all__ = [
     "FlowError",
     "FlowErrorCode",
     "FlowStopped",
+    "GraphChanged",
     "JoinIncomplete",
+    "LeaseLost",
     "MultipleResults",
     "NodeSignatureError",
     "NotRunning",
+    "NotSerialisable",
     "QueueFull",
     "RemoteFailed",
     "TraceActive",
     "TraceCancelled",
+    "TraceOver",
+    "TraceUnknown",
     "UnknownTarget",
     "ValidationFailed",
 ]
@@ -84,6 +94,16 @@ class FlowErrorCode(StrEnum):
     """The flow was used before `run()` or after `stop()`."""
     STORE_FAILED = "STORE_FAILED"
     """The state store could not save what it was given."""
+    LEASE_LOST = "LEASE_LOST"
+    """Another process has taken the trace, or this part of it, over; what was done here was not written."""
+    TRACE_UNKNOWN = "TRACE_UNKNOWN"
+    """The state store knows no trace with this id."""
+    NOT_SERIALISABLE = "NOT_SERIALISABLE"
+    """A payload that has to be written down, or to cross into another process, is not what JSON can hold."""
+    GRAPH_CHANGED = "GRAPH_CHANGED"
+    """A trace was begun by a flow whose nodes or edges were others."""
+    INTERRUPTED = "INTERRUPTED"
+    """A node with `on_interrupted="fail"` was running when its process died."""
     REMOTE_FAILED = "REMOTE_FAILED"
     """A remote agent answered with an error, or not in the agreed form."""
     INVALID_DEFINITION = "INVALID_DEFINITION"
@@ -212,6 +232,59 @@ class TraceActive(FlowError):
     def __init__(self, trace_id: str) -> None:
         message = "a trace with this id is active; await or cancel it first, or submit under another id"
         super().__init__(trace_id, None, FlowErrorCode.TRACE_ACTIVE, message)
+
+
+class LeaseLost(FlowError):
+    """Another process has claimed this unit of the trace; what was about to be written was not."""
+
+    def __init__(self, trace_id: str, unit: str, owner: str, epoch: int) -> None:
+        what = f"message {unit}" if unit else "the trace"
+        message = f"{what} was taken over by another process since {owner!r} claimed it as epoch {epoch}"
+        super().__init__(trace_id, None, FlowErrorCode.LEASE_LOST, message)
+        self.unit = unit
+        self.owner = owner
+        self.epoch = epoch
+
+
+class TraceOver(FlowError):
+    """The trace has ended in the state store as `state`, so nothing more can be written for it."""
+
+    def __init__(self, trace_id: str, state: str) -> None:
+        super().__init__(trace_id, None, FlowErrorCode.TRACE_ENDED, f"the trace has ended: it is {state}")
+        self.state = state
+
+
+class TraceUnknown(FlowError):
+    """The state store knows no trace with this id."""
+
+    def __init__(self, trace_id: str) -> None:
+        message = "the state store knows no trace with this id; check the id, and that it is the store it ran with"
+        super().__init__(trace_id, None, FlowErrorCode.TRACE_UNKNOWN, message)
+
+
+class NotSerialisable(FlowError):
+    """A payload has to be written as JSON and cannot be; `field` says where in it."""
+
+    def __init__(self, trace_id: str | None, node_name: str | None, field: str, problem: str) -> None:
+        message = (
+            f"{field} cannot be written as JSON: {problem}; with a state store or a message bus, payloads are "
+            f"pydantic models or plain data"
+        )
+        super().__init__(trace_id, node_name, FlowErrorCode.NOT_SERIALISABLE, message)
+        self.field = field
+        self.problem = problem
+
+
+class GraphChanged(FlowError):
+    """A trace was begun by a flow of another shape, so it cannot go on here; `differences` names them."""
+
+    def __init__(self, trace_id: str, flow: str, differences: Iterable[str]) -> None:
+        self.differences = list(differences)
+        message = (
+            f"flow {flow!r} has changed since the trace began: {'; '.join(self.differences)}; "
+            f"run the version that it began with to finish it, or cancel it"
+        )
+        super().__init__(trace_id, None, FlowErrorCode.GRAPH_CHANGED, message)
 
 
 class QueueFull(FlowError):

@@ -4,35 +4,56 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from typing import Any, Protocol, TypedDict, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from penguiflow._bounds import invalid_bound
+from penguiflow._journal import (
+    Claim,
+    EventBatches,
+    JoinPart,
+    JoinState,
+    JournalStore,
+    Lease,
+    LeaseHolder,
+    Pruning,
+    RemoteBinding,
+    RemoteBindings,
+    Step,
+    StepState,
+    StoredEvent,
+    TraceListing,
+    TraceOutcome,
+    TraceRecord,
+    TraceStart,
+    TraceState,
+    TraceValue,
+    UnfilledJoin,
+)
 
-__all__ = ["InMemoryStateStore", "RemoteBinding", "StateStore", "StoredEvent"]
-
-
-class StoredEvent(TypedDict):
-    """One event as a store returns it."""
-
-    trace_id: str
-    """In which trace it happened."""
-    ts: float
-    """When, seconds since the epoch."""
-    kind: str
-    """What happened: an event type of `FlowEvent`, or `<package>.<name>`."""
-    data: dict[str, Any]
-    """Everything else about it, as JSON gives it back."""
-
-
-class RemoteBinding(TypedDict):
-    """Which task of a remote agent belongs to a trace."""
-
-    context_id: str
-    """The conversation at the remote agent; empty where it named none."""
-    task_id: str
-    """The task at the remote agent."""
-    agent_url: str
-    """Where the agent is."""
+__all__ = [
+    "Claim",
+    "EventBatches",
+    "InMemoryStateStore",
+    "JoinPart",
+    "JoinState",
+    "JournalStore",
+    "Lease",
+    "LeaseHolder",
+    "Pruning",
+    "RemoteBinding",
+    "RemoteBindings",
+    "StateStore",
+    "Step",
+    "StepState",
+    "StoredEvent",
+    "TraceListing",
+    "TraceOutcome",
+    "TraceRecord",
+    "TraceStart",
+    "TraceState",
+    "TraceValue",
+    "UnfilledJoin",
+]
 
 
 @runtime_checkable
