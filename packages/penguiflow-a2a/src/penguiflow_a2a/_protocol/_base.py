@@ -1,0 +1,60 @@
+"""What the objects of the protocol have in common."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeAlias, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic.alias_generators import to_camel
+
+__all__ = ["Flag", "Json", "Many", "Meta", "Optional_", "WireModel", "timestamp"]
+
+Json: TypeAlias = Any
+"""What JSON can hold."""
+Meta: TypeAlias = dict[str, Json]
+"""Free keys and values beside an object."""
+
+_T = TypeVar("_T")
+
+
+def _none_to_list(value: object) -> object:
+    return [] if value is None else value
+
+
+def _none_to_false(value: object) -> object:
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise ValueError("expected true or false")
+    return value
+
+
+# In ProtoJSON null stands for a field that is not set.
+Many = Annotated[list[_T], BeforeValidator(_none_to_list)]
+Flag = Annotated[bool, BeforeValidator(_none_to_false)]
+Optional_ = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
+
+
+class WireModel(BaseModel):
+    """An object of the protocol, in the spelling of version 1.0.
+
+    Fields are given in Python by their own names and on the wire in camel case; either is read. What is not known is
+    ignored, and what has its default is not written, as ProtoJSON has it.
+    """
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+    def to_wire(self) -> dict[str, Json]:
+        """Return the object as version 1.0 spells it."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+    def to_wire_json(self) -> bytes:
+        """Return the object as JSON text, as version 1.0 spells it."""
+        return self.__pydantic_serializer__.to_json(self, by_alias=True, exclude_defaults=True)
+
+
+def timestamp(at: float | None = None) -> str:
+    """Return a point in time (seconds since the epoch; now without one) as the protocol writes it, ending in `Z`."""
+    moment = datetime.now(UTC) if at is None else datetime.fromtimestamp(at, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
