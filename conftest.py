@@ -5,10 +5,11 @@ They are short by default, and run in full with `PENGUIFLOW_TEST_SCALE=full`.
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
+from servers import PostgresServer
 
 SCALE = os.environ.get("PENGUIFLOW_TEST_SCALE", "short")
 EXAMPLES = {"short": 50, "full": 2000}
@@ -35,6 +36,13 @@ def pytest_report_header() -> str | None:
 def scale() -> Callable[[int, int], int]:
     """Return the function that chooses a count: `scale(short, full)`."""
     return lambda short, full: full if SCALE == "full" else short
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Return a Postgres that runs until the tests are over; whoever stops it starts it again."""
+    with PostgresServer() as server:
+        yield server
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
