@@ -56,17 +56,7 @@ class PostgresServer:
             self._bin = self._create()
         deadline = time.monotonic() + _START_S
         options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
-        command = [
-            str(self._bin / "postgres"),
-            "-D",
-            str(self._data),
-            "-k",
-            "",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(self.port),
-        ]
+        place = ["-D", str(self._data), "-k", "", "-h", "127.0.0.1", "-p", str(self.port)]
         while True:
             with (self._folder / "log").open("ab") as log:
                 self._process = self._popen([str(self._bin / "postgres"), *place, *options], log)
