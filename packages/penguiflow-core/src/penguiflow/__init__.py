@@ -26,12 +26,12 @@ from penguiflow.errors import (
     ValidationFailed,
 )
 from penguiflow.metrics import FlowEvent
-from penguiflow.middlewares import NodeTiming, NodeTimings, log_flow_events
+from penguiflow.middlewares import NodeTiming, NodeTimings, RemoteTiming, RemoteTimings, log_flow_events
 from penguiflow.node import Adjacency, Node, NodePolicy
 from penguiflow.patterns import join_k, map_concurrent, predicate_router, union_router
 from penguiflow.policies import DictRoutingPolicy, RoutingPolicy, RoutingRequest
 from penguiflow.registry import ModelRegistry
-from penguiflow.remote import RemoteNode, RemoteTransport
+from penguiflow.remote import RemoteNode, RemoteTransport, ResumableTransport
 from penguiflow.sinks import ClientEvent, client_events, send_events, sse_events
 from penguiflow.state import InMemoryStateStore, RemoteBinding, StateStore, StoredEvent
 from penguiflow.testkit import assert_node_sequence, last_trace_id, run_one, simulate_error
@@ -87,7 +87,10 @@ __all__ = [
     "RemoteBinding",
     "RemoteFailed",
     "RemoteNode",
+    "RemoteTiming",
+    "RemoteTimings",
     "RemoteTransport",
+    "ResumableTransport",
     "RoutingPolicy",
     "RoutingRequest",
     "Running",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penguiflow._json import encode, to_plain
+from penguiflow._remote_task import REMOTE_TASK, find_task, fingerprint
 from penguiflow._runtime.context import Context
 from penguiflow.errors import FlowError, FlowErrorCode, RemoteFailed
 from penguiflow.types import Payload
@@ -16,7 +17,10 @@ from penguiflow.types import Payload
 if TYPE_CHECKING:
     from penguiflow.remote import RemoteTransport
 
-__all__ = ["RemoteCall"]
+__all__ = ["RemoteCall", "Resubscribe"]
+
+Resubscribe: TypeAlias = Callable[[str, str, str | None, dict[str, Any] | None], AsyncIterator[dict[str, Any]]]
+"""`ResumableTransport.resubscribe`."""
 
 logger = logging.getLogger("penguiflow")
 
@@ -50,26 +54,33 @@ class RemoteCall:
         self._context_id: str | None = None
         self._task_id: str | None = None
         self._saved: tuple[str | None, str | None] = (None, None)
+        self._request: dict[str, Any] = {}
         self._open = False
         """Whether the agent works on a task of ours that has not ended."""
+        self._resuming = False
+        """Whether the agent was asked for a task of ours and has not answered yet."""
+        self._lost = False
+        """Whether the agent was lost while it was at work; the next attempt may find it so."""
         self._streams: dict[str, str] = {}
         self._started = 0.0
         self._sent_bytes = 0
         self._received_bytes = 0
 
-    async def run(self, skill: str, payload: Payload, *, streams: bool) -> Payload:
-        """Send the payload and return the agent's result.
+    async def run(
+        self, skill: str, payload: Payload, *, streams: bool, resubscribe: Resubscribe | None = None
+    ) -> Payload:
+        """Send the payload, or take up the task that it was sent for before, and return the agent's result.
 
         Raises:
             RemoteFailed: the agent or the transport failed.
         """
-        request = self._request(skill, payload)
+        self._request = self._build_request(skill, payload)
         self._started = time.perf_counter()
-        self._sent_bytes = self._size(request)
+        self._sent_bytes = self._size(self._request)
         self._post("remote_call_start", skill=skill, streaming=streams)
         self._open = True
         try:
-            result = await (self._stream(request) if streams else self._send(request))
+            result = await (self._stream(resubscribe) if streams else self._send())
         except asyncio.CancelledError:
             await self._call_off()
             raise
@@ -80,26 +91,48 @@ class RemoteCall:
         self._post("remote_call_end", latency_ms=self._latency_ms(), state=_COMPLETED)
         return result
 
-    async def _send(self, request: dict[str, Any]) -> Payload:
+    async def _send(self) -> Payload:
         try:
-            answer = await self._transport.send(self._agent_url, self._agent_card, request)
+            answer = await self._transport.send(self._agent_url, self._agent_card, self._request)
         except Exception as error:
             raise self._transport_failed(error) from error
         await self._note(answer)
         return self._result(answer)
 
-    async def _stream(self, request: dict[str, Any]) -> Payload:
+    async def _stream(self, resubscribe: Resubscribe | None) -> Payload:
+        task_id = None if resubscribe is None else await self._find_task()
+        if resubscribe is not None and task_id is not None:
+            self._task_id, self._resuming = task_id, True
+            self._post("core.remote_resumed")
+            try:
+                return await self._follow(resubscribe(self._agent_url, task_id, None, self._agent_card))
+            except LookupError:
+                self._task_id, self._resuming = None, False
+        return await self._follow(self._transport.stream(self._agent_url, self._agent_card, self._request))
+
+    async def _follow(self, stream: AsyncIterator[dict[str, Any]]) -> Payload:
         parts: AsyncIterator[dict[str, Any]] | None = None
         try:
-            parts = aiter(self._transport.stream(self._agent_url, self._agent_card, request))
+            parts = aiter(stream)
             while True:
                 part = await self._next(parts)
+                self._resuming = False
                 await self._note(part)
                 if part.get("kind") == "result":
                     return self._result(part)
                 await self._pass_on(part)
         finally:
             await self._close(parts)
+
+    async def _find_task(self) -> str | None:
+        store = self._ctx._state_store
+        if store is None:
+            return None
+        try:
+            return await find_task(store, self._request, self._agent_url)
+        except Exception as error:
+            message = f"the state store could not load the remote tasks: {type(error).__name__}: {error}"
+            raise FlowError(None, None, FlowErrorCode.STORE_FAILED, message, error) from error
 
     async def _close(self, parts: AsyncIterator[dict[str, Any]] | None) -> None:
         """Close a stream in the task that read it: a transport may hold a cancel scope open in it."""
@@ -117,6 +150,11 @@ class RemoteCall:
             return await anext(parts)
         except StopAsyncIteration:
             raise self._failed("the stream ended without a result") from None
+        except LookupError as error:
+            # Said first of a task that was to be taken up again; at any other time it is a failure like others.
+            if self._resuming:
+                raise
+            raise self._transport_failed(error) from error
         except Exception as error:
             raise self._transport_failed(error) from error
 
@@ -168,6 +206,7 @@ class RemoteCall:
         if store is None or self._task_id is None or binding == self._saved:
             return
         self._saved = binding
+        self._post(REMOTE_TASK, fingerprint=fingerprint(self._request))
         try:
             await store.save_remote_binding(self._ctx.trace_id, self._context_id or "", self._task_id, self._agent_url)
         except Exception as error:
@@ -201,7 +240,8 @@ class RemoteCall:
 
     def _transport_failed(self, error: Exception) -> FlowError:
         # The agent may be at work still, and the next attempt, which has the same message id, may find it so.
-        self._open = False
+        if not self._ctx._is_last_attempt:
+            self._open, self._lost = False, self._task_id is not None
         if isinstance(error, FlowError):
             return error
         return self._failed(f"{type(error).__name__}: {error}", original_exc=error)
@@ -225,6 +265,8 @@ class RemoteCall:
         latency_ms = self._latency_ms()
         ended = error or self._ctx._run.error
         extra: dict[str, Any] = {"code": "INTERRUPTED" if ended is None else ended.code}
+        if self._lost:
+            extra["left_running"] = True
         try:
             if self._open and self._task_id is not None:
                 await self._cancel(self._task_id, extra)
@@ -257,7 +299,7 @@ class RemoteCall:
     def _warn(self, what: str, error: Exception) -> None:
         logger.warning("trace %s could not %s %s: %r", self._ctx.trace_id, what, self._agent_url, error)
 
-    def _request(self, skill: str, payload: Payload) -> dict[str, Any]:
+    def _build_request(self, skill: str, payload: Payload) -> dict[str, Any]:
         ctx = self._ctx
         try:
             encoded, meta = to_plain(payload), to_plain(ctx.meta)
@@ -288,6 +330,7 @@ class RemoteCall:
         self._ctx._post(
             event_type,
             agent_url=self._agent_url,
+            message_id=self._request["message_id"],
             context_id=self._context_id,
             task_id=self._task_id,
             bytes_sent=self._sent_bytes,

@@ -313,7 +313,10 @@ class NotRunning(FlowError, RuntimeError):
 
 
 class RemoteFailed(FlowError):
-    """A remote agent or its transport failed, or did not answer as agreed; `state` is the task's where it named one."""
+    """A remote agent or its transport failed, or did not answer as agreed; `state` is the task's where it named one.
+
+    A transport may raise subclasses with a `code` of their own.
+    """
 
     def __init__(
         self,
@@ -325,9 +328,10 @@ class RemoteFailed(FlowError):
         state: str | None = None,
         context_id: str | None = None,
         task_id: str | None = None,
+        code: str = FlowErrorCode.REMOTE_FAILED,
         original_exc: BaseException | None = None,
     ) -> None:
-        super().__init__(trace_id, node_name, FlowErrorCode.REMOTE_FAILED, f"{agent_url}: {message}", original_exc)
+        super().__init__(trace_id, node_name, code, f"{agent_url}: {message}", original_exc)
         self.agent_url = agent_url
         self.state = state
         self.context_id = context_id

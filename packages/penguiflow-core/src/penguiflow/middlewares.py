@@ -1,16 +1,17 @@
-"""What to do with the events of a flow: write them to the log, or add up how long each node takes."""
+"""What to do with the events of a flow: write them to the log, or add up what each node and each agent takes."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
 from penguiflow._runtime.events import Listener
 from penguiflow.metrics import FlowEvent
 
-__all__ = ["Middleware", "NodeTiming", "NodeTimings", "log_flow_events"]
+__all__ = ["Middleware", "NodeTiming", "NodeTimings", "RemoteTiming", "RemoteTimings", "log_flow_events"]
 
 Middleware = Listener
 """A plain or async function of a `FlowEvent`. What it raises is logged and changes nothing; it delays no message."""
@@ -134,3 +135,81 @@ class NodeTimings:
     def timings(self) -> list[NodeTiming]:
         """Return one entry a node, in the order in which they were first called."""
         return list(self._timings.values())
+
+
+@dataclass(slots=True)
+class RemoteTiming:
+    """What the calls of one remote node have taken so far."""
+
+    node_name: str
+    """Which node."""
+    agent_url: str
+    """Which agent it calls."""
+    ended: int = 0
+    """Calls that gave a result."""
+    failed: int = 0
+    """Calls that gave none: the agent or the connection failed, or the call was cancelled."""
+    errors: Counter[str] = field(default_factory=Counter)
+    """How often calls failed, by the code of the error."""
+    resumed: int = 0
+    """Calls that took up a task in place of sending their message."""
+    total_ms: float = 0.0
+    """Time of all calls together, in milliseconds."""
+    longest_ms: float = 0.0
+    """Time of the longest call, in milliseconds."""
+    bytes_sent: int = 0
+    """Size of the messages, as JSON."""
+    bytes_received: int = 0
+    """Size of the answers, as JSON."""
+    cancelled: int = 0
+    """Remote tasks that were asked to be cancelled."""
+    cancel_failed: int = 0
+    """Those of which the agent did not confirm it."""
+    cancel_total_ms: float = 0.0
+    """Time of all those cancellations together, in milliseconds."""
+    cancel_longest_ms: float = 0.0
+    """Time of the longest one, in milliseconds."""
+
+
+class RemoteTimings:
+    """A middleware that counts the calls of each remote node, and adds up their time and their bytes.
+
+    Its memory grows with the number of nodes and of kinds of errors, not of messages. One object may listen to
+    several flows of an event loop; nodes of the same name are then counted together.
+    """
+
+    def __init__(self) -> None:
+        self._timings: dict[str, RemoteTiming] = {}
+
+    def __call__(self, event: FlowEvent) -> None:
+        """Take note of an event."""
+        if event.node_name is None or event.event_type not in _OF_REMOTE_CALLS:
+            return
+        known = self._timings.get(event.node_name)
+        timing = known or RemoteTiming(event.node_name, str(event.extra.get("agent_url", "")))
+        self._timings[event.node_name] = timing
+        if event.event_type == "core.remote_resumed":
+            timing.resumed += 1
+            return
+        if event.event_type == "remote_call_end":
+            timing.ended += 1
+        else:
+            timing.failed += 1
+            timing.errors[str(event.extra.get("code"))] += 1
+        timing.total_ms += event.latency_ms or 0.0
+        timing.longest_ms = max(timing.longest_ms, event.latency_ms or 0.0)
+        timing.bytes_sent += event.extra.get("bytes_sent", 0)
+        timing.bytes_received += event.extra.get("bytes_received", 0)
+        if "remote_cancelled" in event.extra:
+            took_ms = event.extra["cancel_latency_ms"]
+            timing.cancelled += 1
+            timing.cancel_failed += not event.extra["remote_cancelled"]
+            timing.cancel_total_ms += took_ms
+            timing.cancel_longest_ms = max(timing.cancel_longest_ms, took_ms)
+
+    def timings(self) -> list[RemoteTiming]:
+        """Return one entry a node, in the order in which their first calls ended."""
+        return list(self._timings.values())
+
+
+_OF_REMOTE_CALLS = frozenset({"remote_call_end", "remote_call_error", "core.remote_resumed"})

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol, runtime_checkable
 
 from penguiflow._bounds import invalid_bound
-from penguiflow._remote_call import RemoteCall
+from penguiflow._remote_call import RemoteCall, Resubscribe
 from penguiflow._runtime.context import Context
 from penguiflow.errors import FlowDefinitionError
 from penguiflow.node import Node, NodePolicy
 from penguiflow.types import Message, Payload
 
-__all__ = ["RemoteNode", "RemoteTransport"]
+__all__ = ["RemoteNode", "RemoteTransport", "ResumableTransport"]
 
 
 @runtime_checkable
@@ -49,6 +49,33 @@ class RemoteTransport(Protocol):
         ...
 
 
+@runtime_checkable
+class ResumableTransport(RemoteTransport, Protocol):
+    """A transport that can take up the stream of a task that it did not start itself.
+
+    A flow always calls `stream` of such a transport, unless it is told otherwise: for an agent that cannot stream
+    the transport names the task as soon as it knows it, so that it can be cancelled and found again, and then gives
+    the result.
+    """
+
+    def resubscribe(
+        self,
+        agent_url: str,
+        task_id: str,
+        after: str | None = None,
+        agent_card: dict[str, Any] | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Give the parts of a task's answer as `stream` does, from its beginning or past the part `after`.
+
+        `after` is the `position` of the last part that was taken, where parts have one. What came before and is not
+        known one by one any more may come as one chunk.
+
+        Raises:
+            LookupError: the agent does not know the task, or does not any more; the message is then sent again.
+        """
+        ...
+
+
 def RemoteNode(  # noqa: N802  It reads as what it makes: a Node.
     name: str,
     *,
@@ -64,11 +91,15 @@ def RemoteNode(  # noqa: N802  It reads as what it makes: a Node.
     """Make a node that sends each message to a skill of a remote agent and emits the agent's result.
 
     The agent is streamed from where its card says that it can (`{"capabilities": {"streaming": true}}`), and sent to
-    otherwise; `streaming` decides in place of the card. Text that streams in goes to the trace's chunks. A `Message`
-    stays a `Message` around the result. The remote task is noted in the flow's state store as soon as it is known.
+    otherwise; `streaming` decides in place of the card. A `ResumableTransport` reads the card itself and is always
+    streamed from. Text that streams in goes to the trace's chunks. A `Message` stays a `Message` around the result.
 
-    When the trace is cancelled, passes its deadline, or its flow is stopped, and when an attempt times out, the
-    remote task is cancelled too, for at most `cancel_timeout_s` seconds.
+    The remote task is noted in the flow's state store as soon as it is known. With a `ResumableTransport`, and a
+    store that has `load_remote_bindings`, a process that takes up the trace again takes up the task, in place of
+    sending the message a second time; so does a retry after the connection was lost.
+
+    When the trace is cancelled, passes its deadline, or its flow is stopped, when an attempt times out, and when the
+    last attempt fails, the remote task is cancelled too, for at most `cancel_timeout_s` seconds.
 
     Raises:
         FlowDefinitionError: something here is not usable.
@@ -76,12 +107,13 @@ def RemoteNode(  # noqa: N802  It reads as what it makes: a Node.
     """
     _check(name, transport, skill, agent_url, cancel_timeout_s)
     card = dict(agent_card or {})
-    streams = _can_stream(card) if streaming is None else streaming
+    resubscribe: Resubscribe | None = transport.resubscribe if isinstance(transport, ResumableTransport) else None
+    streams = resubscribe is not None or _can_stream(card) if streaming is None else streaming
 
     async def call(message: Payload, ctx: Context) -> Payload:
         remote = RemoteCall(transport, agent_url, card, ctx, cancel_timeout_s=cancel_timeout_s)
         payload = message.payload if isinstance(message, Message) else message
-        result = await remote.run(skill, payload, streams=streams)
+        result = await remote.run(skill, payload, streams=streams, resubscribe=resubscribe)
         return message.model_copy(update={"payload": result}) if isinstance(message, Message) else result
 
     node = Node(call, name=name, policy=policy, allow_cycle=allow_cycle)

@@ -240,6 +240,11 @@ class Context:
         return None
 
     @property
+    def _is_last_attempt(self) -> bool:
+        """Whether nothing is tried again when this attempt fails."""
+        return self._attempt >= self._station.policy.max_retries
+
+    @property
     def _listened_to(self) -> bool:
         """Whether an event that is posted reaches anyone."""
         return self._station.runtime.events is not None
