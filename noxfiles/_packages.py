@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import tomllib
 from pathlib import Path
 
@@ -18,6 +19,9 @@ class Package:
     extras: tuple[str, ...]
     is_native: bool
     """Whether building it needs cargo."""
+
+    requires: tuple[str, ...]
+    """The names of the distributions that it requires."""
 
     @property
     def source(self) -> Path:
@@ -42,8 +46,14 @@ def everything() -> tuple[Package, ...]:
 
 
 def pure() -> tuple[Package, ...]:
-    """Return the distributions that any machine with Python can build."""
-    return tuple(package for package in everything() if not package.is_native)
+    """Return the distributions that any machine with Python can build, install and test."""
+    return tuple(package for package in everything() if not package.is_native and package not in over_native())
+
+
+def over_native() -> tuple[Package, ...]:
+    """Return the distributions in pure Python that need a native one wherever they are installed."""
+    names = {package.name for package in native()}
+    return tuple(package for package in everything() if names & set(package.requires))
 
 
 def native() -> tuple[Package, ...]:
@@ -78,4 +88,5 @@ def _read(path: Path) -> Package:
         version=project["version"],
         extras=tuple(project.get("optional-dependencies", {})),
         is_native=data["build-system"]["build-backend"] == "maturin",
+        requires=tuple(re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in project.get("dependencies", ())),
     )

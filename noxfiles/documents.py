@@ -23,10 +23,10 @@ def docs(session: nox.Session) -> None:
 def docs_code(session: nox.Session) -> None:
     """Run the code blocks of the READMEs and of the documentation.
 
-    Pages of a package that needs cargo are left to the session that builds it.
+    Pages of a package that needs cargo, or an engine of several gigabytes, are left to the session that has it.
     """
     _environments.sync(session, "dev", "examples")
     pages = [page for root in ("docs", "examples", "packages") for page in sorted(Path(root).rglob("*.md"))]
-    native = {package.name for package in _packages.native()}
-    able = [page for page in pages if not native & {part.partition("_")[0] for part in page.parts}]
+    elsewhere = {package.name for package in (*_packages.native(), *_packages.over_native())} | {"vllm"}
+    able = [page for page in pages if not elsewhere & {part.partition("_")[0] for part in page.parts}]
     session.run("python", "tools/docs_code.py", *map(str, [*sorted(Path().glob("*.md")), *able]))

@@ -21,7 +21,7 @@ def wheels(session: nox.Session) -> None:
     """Build every pure Python distribution into dist/, with the constraints that pin them."""
     _environments.sync(session, "release", only=True)
     DIST.mkdir(exist_ok=True)
-    for package in _packages.pure():
+    for package in (*_packages.pure(), *_packages.over_native()):
         stem = package.name.replace("-", "_")
         for stale in DIST.glob(f"{stem}-[0-9]*"):
             stale.unlink()

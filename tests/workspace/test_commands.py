@@ -91,4 +91,4 @@ def test_every_package_is_checked_against_the_contracts(root: Path) -> None:
     }
 
     assert listed
-    assert set(json.loads(listed[1])) == modules
+    assert set(re.findall(r"\w+", listed[1])) == modules

@@ -9,7 +9,8 @@ import pytest
 
 
 def lint_imports(copy: Path) -> subprocess.CompletedProcess[str]:
-    sources = os.pathsep.join([str(copy / "packages/penguiflow-core/src"), str(copy / "packages/pegaflow/python")])
+    roots = ("penguiflow-core/src", "pegaflow/python", "pegaflow-vllm/src")
+    sources = os.pathsep.join(str(copy / "packages" / root) for root in roots)
     command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
     environment = os.environ | {"PYTHONPATH": sources}
     return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)

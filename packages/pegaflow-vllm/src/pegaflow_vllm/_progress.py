@@ -1,0 +1,32 @@
+"""Transfers under way, on threads of their own."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+
+class Progress:
+    """Runs transfers on a few threads, and tells when any of them is done.
+
+    A transfer ends: it waits for the sidecar no longer than its time-out.
+    """
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._changed = threading.Event()
+
+    def start(self, work: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+        """Run `work` on a thread."""
+        future = self._pool.submit(work, *arguments)
+        future.add_done_callback(lambda _: self._changed.set())
+        return future
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until a transfer has ended since the last call, or for so long."""
+        self._changed.wait(timeout_s)
+        self._changed.clear()
+
+    def close(self) -> None:
+        """Wait for what is under way; what has not begun is dropped."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
