@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -135,22 +138,43 @@ class InProcBus:
     """A `MessageBus` within one process and one event loop, for tests and for flows in one place.
 
     A queue holds at most `maxsize` messages that are not acknowledged, those handed out included. A message that is
-    neither acknowledged nor given back within `lease_s` seconds is handed out again, before any that was put later.
-    Messages are passed on as they are, not copied. A queue takes memory only while it holds something or someone
-    waits at it.
+    neither acknowledged nor given back within `lease_s` seconds, nor extended, is handed out again, before any that was
+    put later. One that was delivered `max_deliveries` times (None: no limit) and still comes back becomes a dead
+    letter; the last `max_dead` of those are kept. Where messages are dicts, those with a positive `priority` go first
+    and those with a negative one last, and while one is given back with a delay, later ones of its `trace_id` wait
+    behind it. Messages are passed on as they are, not copied. A queue takes memory only while it holds something,
+    someone waits at it, or `expire` was called for it.
 
     Raises:
         FlowDefinitionError: a bound is not positive.
     """
 
-    def __init__(self, *, maxsize: int = 1024, lease_s: float = 30.0) -> None:
-        if maxsize < 1:
-            raise invalid_bound("maxsize", maxsize, "at least 1 message")
+    def __init__(
+        self,
+        *,
+        maxsize: int = 1024,
+        lease_s: float = 30.0,
+        max_deliveries: int | None = 10,
+        max_dead: int = 1024,
+    ) -> None:
+        for name, bound in (("maxsize", maxsize), ("max_deliveries", max_deliveries), ("max_dead", max_dead)):
+            if bound is not None and bound < 1:
+                raise invalid_bound(name, bound, "at least 1 message" if name != "max_deliveries" else "at least 1")
         if not lease_s > 0:
             raise invalid_bound("lease_s", lease_s, "a positive number of seconds")
         self._maxsize = maxsize
         self._lease_s = lease_s
+        self._max_deliveries = max_deliveries
+        self._max_dead = max_dead
         self._queues: dict[str, InProcQueue] = {}
+        self._expiries: dict[str, asyncio.TimerHandle] = {}
+        self._dead: dict[str, DeadLetter] = {}
+        self._letter_ids = itertools.count(1)
+
+    @property
+    def lease_s(self) -> float:
+        """How long a delivery is held, in seconds; see `ExtendableLeases`."""
+        return self._lease_s
 
     async def put(self, queue: str, message: Any) -> None:
         """Add a message; see `MessageBus`."""
@@ -158,6 +182,11 @@ class InProcBus:
             await self._open(queue).put(message)
         finally:
             self._drop_if_unused(queue)
+
+    async def put_many(self, queue: str, messages: Sequence[Any]) -> None:
+        """Add messages in this order; see `BatchedPuts`."""
+        for message in messages:
+            await self.put(queue, message)
 
     async def get(self, queue: str, timeout_s: float | None = None) -> Delivery | None:
         """Take the next message; see `MessageBus`. A `timeout_s` of 0 takes what is there."""
@@ -185,12 +214,74 @@ class InProcBus:
         found = self._queues.get(delivery.queue)
         if found is not None:
             found.nack(delivery.token, delay_s)
+            self._drop_if_unused(delivery.queue)
+
+    async def extend(self, delivery: Delivery) -> bool:
+        """Hold a delivery longer; see `ExtendableLeases`."""
+        found = self._queues.get(delivery.queue)
+        return found is not None and found.extend(delivery.token)
+
+    async def expire(self, queue: str, ttl_s: float) -> None:
+        """Forget a queue unless this is called again in time; see `ExpiringQueues`.
+
+        Producers that wait at it then are let in, for `ttl_s` seconds more.
+
+        Raises:
+            FlowDefinitionError: `ttl_s` is not positive.
+        """
+        if not ttl_s > 0:
+            raise invalid_bound("ttl_s", ttl_s, "a positive number of seconds")
+        before = self._expiries.pop(queue, None)
+        if before is not None:
+            before.cancel()
+        self._expiries[queue] = asyncio.get_running_loop().call_later(ttl_s, self._forget, queue, ttl_s)
+
+    async def list_dead(self, queue: str | None = None, *, limit: int = 100) -> list[DeadLetter]:
+        """Return dead letters, the oldest first; see `DeadLetters`."""
+        found = (letter for letter in self._dead.values() if queue is None or letter.queue == queue)
+        return list(itertools.islice(found, limit))
+
+    async def replay_dead(self, queue: str, letter_ids: Sequence[str] | None = None) -> int:
+        """Put dead letters back into their queue; see `DeadLetters`. Waits while the queue is full."""
+        wanted = None if letter_ids is None else set(letter_ids)
+        chosen = [letter for letter in self._dead.values() if letter.queue == queue]
+        replayed = 0
+        for letter in chosen:
+            if (wanted is None or letter.letter_id in wanted) and letter.letter_id in self._dead:
+                del self._dead[letter.letter_id]
+                try:
+                    await self.put(queue, letter.message)
+                except BaseException:
+                    self._keep_dead(letter)
+                    raise
+                replayed += 1
+        return replayed
 
     def _open(self, queue: str) -> InProcQueue:
         found = self._queues.get(queue)
         if found is None:
-            found = self._queues[queue] = InProcQueue(self._maxsize, self._lease_s)
+
+            def bury(message: Any, reason: str, attempts: int) -> None:
+                letter_id = str(next(self._letter_ids))
+                self._keep_dead(DeadLetter(queue, letter_id, message, reason, attempts, time.time()))
+
+            found = self._queues[queue] = InProcQueue(self._maxsize, self._lease_s, self._max_deliveries, bury)
         return found
+
+    def _keep_dead(self, letter: DeadLetter) -> None:
+        self._dead[letter.letter_id] = letter
+        while len(self._dead) > self._max_dead:
+            del self._dead[next(iter(self._dead))]
+
+    def _forget(self, queue: str, ttl_s: float) -> None:
+        del self._expiries[queue]
+        found = self._queues.get(queue)
+        if found is None:
+            return
+        found.forget()
+        self._drop_if_unused(queue)
+        if queue in self._queues:
+            self._expiries[queue] = asyncio.get_running_loop().call_later(ttl_s, self._forget, queue, ttl_s)
 
     def _drop_if_unused(self, queue: str) -> None:
         found = self._queues.get(queue)
