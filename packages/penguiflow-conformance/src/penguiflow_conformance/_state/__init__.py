@@ -1,0 +1,1 @@
+"""The contract of a StateStore, by what it is about."""
