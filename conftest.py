@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
-from servers import PostgresServer
+from servers import PostgresServer, RedisServer
 
 SCALE = os.environ.get("PENGUIFLOW_TEST_SCALE", "short")
 EXAMPLES = {"short": 50, "full": 2000}
@@ -42,6 +42,13 @@ def scale() -> Callable[[int, int], int]:
 def postgres_server() -> Iterator[PostgresServer]:
     """Return a Postgres that runs until the tests are over; whoever stops it starts it again."""
     with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """Return a Redis that runs until the tests are over; whoever stops it starts it again."""
+    with RedisServer() as server:
         yield server
 
 

