@@ -6,9 +6,10 @@ import pytest
 pytest.register_assert_rewrite("penguiflow_conformance._state", "penguiflow_conformance._bus")
 pytest.register_assert_rewrite("penguiflow_conformance._remote", "penguiflow_conformance._waiting")
 
+from penguiflow_conformance._bus.contract import MessageBusContract  # noqa: E402
 from penguiflow_conformance._state.contract import StateStoreContract  # noqa: E402
 
-__all__ = ["StateStoreContract"]
+__all__ = ["MessageBusContract", "StateStoreContract"]
 
-for _exported in (StateStoreContract,):
+for _exported in (MessageBusContract, StateStoreContract):
     _exported.__module__ = __name__

@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
-__all__ = ["Attempt", "Moment", "at_each_await"]
+__all__ = ["Attempt", "at_each_await"]
 
 T = TypeVar("T")
 
 Moment: TypeAlias = Literal["waiting", "answered"]
 """When to cancel: as the call begins to wait, or as what it waits for is there and the call has not gone on."""
+
+_MOMENTS: tuple[Moment, ...] = ("waiting", "answered")
 
 MOST_AWAITS = 500
 """A call that waits more often than this is cancelled at its first 500 places only."""
@@ -79,16 +81,21 @@ class _Counted(Generic[T]):
 
 
 async def at_each_await(
-    call: Callable[[int], Coroutine[Any, Any, T]], *moments: Moment
+    call: Callable[[int], Coroutine[Any, Any, T]],
+    *,
+    before: Callable[[int], Coroutine[Any, Any, None]] | None = None,
 ) -> AsyncIterator[tuple[int, Attempt[T]]]:
     """Call again and again, and cancel each call at the next place where it waits, until a call waits no more.
 
-    `call` gets the number of the attempt, from 0, and makes a fresh call. Yields after each of them.
+    `call` gets the number of the attempt, from 0, and makes a fresh call; `before` gets it too, and prepares for the
+    call without being cancelled. Yields after each attempt.
     """
     number = itertools.count()
-    for moment in moments or ("waiting", "answered"):
+    for moment in _MOMENTS:
         for at in range(1, MOST_AWAITS + 1):
             index = next(number)
+            if before is not None:
+                await before(index)
             counted = _Counted(call(index), at, moment)
             attempt = await _run(counted, f"its await number {at}, while it was {moment}")
             yield index, attempt

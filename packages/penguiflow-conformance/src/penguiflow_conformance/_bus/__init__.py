@@ -1,0 +1,1 @@
+"""The contract of a MessageBus, by what it is about."""
