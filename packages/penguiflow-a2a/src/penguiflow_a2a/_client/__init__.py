@@ -1,0 +1,1 @@
+"""The client side: how a transport speaks to one agent."""
