@@ -7,9 +7,11 @@ pytest.register_assert_rewrite("penguiflow_conformance._state", "penguiflow_conf
 pytest.register_assert_rewrite("penguiflow_conformance._remote", "penguiflow_conformance._waiting")
 
 from penguiflow_conformance._bus.contract import MessageBusContract  # noqa: E402
+from penguiflow_conformance._remote.agent import AgentEnded, ContractAgent  # noqa: E402
+from penguiflow_conformance._remote.contract import RemoteTransportContract  # noqa: E402
 from penguiflow_conformance._state.contract import StateStoreContract  # noqa: E402
 
-__all__ = ["MessageBusContract", "StateStoreContract"]
+__all__ = ["AgentEnded", "ContractAgent", "MessageBusContract", "RemoteTransportContract", "StateStoreContract"]
 
-for _exported in (MessageBusContract, StateStoreContract):
+for _exported in (AgentEnded, ContractAgent, MessageBusContract, RemoteTransportContract, StateStoreContract):
     _exported.__module__ = __name__

@@ -1,0 +1,1 @@
+"""The contract of a RemoteTransport, by what it is about."""
