@@ -213,9 +213,9 @@ class JoinPart:
 class JoinState:
     """How a join stands after a part. The same part again gets the same answer, `pending` aside."""
 
-    parts: Sequence[Json] | None
+    parts: Sequence[JoinPart] | None
     """The parts in order of arrival where this one has fired the join, else None. The part stays outstanding then:
-    a step under its message id records what became of the join."""
+    a step under its message id records what became of the join. A flush is not among them."""
     late: bool
     """Whether the join had fired before."""
     pending: int

@@ -39,7 +39,7 @@ class _Unit:
 @dataclass(slots=True)
 class _Join:
     need: int
-    parts: list[Json] = field(default_factory=list)
+    parts: list[JoinPart] = field(default_factory=list)
     fired_by: str | None = None
     seen: set[str] = field(default_factory=set)
     """The messages that came in time."""
@@ -133,7 +133,8 @@ class JournaledTrace:
         if part.message_id not in join.seen and part.message_id not in join.late:
             self._take(join, part)
         fired = join.fired_by == part.message_id
-        return JoinState(_copy(join.parts) if fired else None, part.message_id in join.late, self._pending)
+        parts = [_copied_part(given) for given in join.parts] if fired else None
+        return JoinState(parts, part.message_id in join.late, self._pending)
 
     def _take(self, join: _Join, part: JoinPart) -> None:
         if join.fired_by is not None:
@@ -142,7 +143,7 @@ class JournaledTrace:
             return
         join.seen.add(part.message_id)
         if not part.flush:
-            join.parts.append(_copy(part.value))
+            join.parts.append(_copied_part(part))
         if part.flush or len(join.parts) >= part.need:
             join.fired_by = part.message_id
         else:
@@ -194,6 +195,10 @@ def copied(step: Step) -> Step:
 
 def _copied_value(value: TraceValue) -> TraceValue:
     return replace(value, value=_copy(value.value))
+
+
+def _copied_part(part: JoinPart) -> JoinPart:
+    return replace(part, value=_copy(part.value))
 
 
 def _copy(value: Json) -> Json:

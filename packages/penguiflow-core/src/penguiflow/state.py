@@ -59,9 +59,9 @@ class StateStore(Protocol):
     """Keeps the events of traces, and which remote tasks belong to them.
 
     A flow calls `save_event` for one event at a time, in the order in which things happened, and waits for it off
-    the message path; while the store is far behind, no new trace is admitted. What a call has returned for is kept:
-    a store that answers before the event is safe loses history in a crash. A call that raises fails the event's
-    trace with `STORE_FAILED`. Every method may be cancelled, and may then have taken effect or not.
+    the message path; while the store is far behind, no new trace is admitted. What a call has returned for is kept,
+    at once or, where a store says so, within a time that it states; its own reads see it at once. A call that raises
+    fails the event's trace with `STORE_FAILED`. Every method may be cancelled, and may then have taken effect or not.
 
     Several flows, in one process or many, may share a store. An implementation belongs to the event loop it is first
     used in, unless it says otherwise.

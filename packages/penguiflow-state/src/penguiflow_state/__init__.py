@@ -8,6 +8,7 @@ from penguiflow_state._errors import (
     StoreFull,
     StoreUnavailable,
 )
+from penguiflow_state._urls import open_url
 from penguiflow_state.sqlite import SqliteStateStore
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "StoreClosed",
     "StoreFull",
     "StoreUnavailable",
+    "open_url",
 ]
 
 for _name in __all__:

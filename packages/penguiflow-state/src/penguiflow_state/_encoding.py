@@ -26,8 +26,10 @@ __all__ = [
 
 _MARK = "#"
 """What a reference to a blob begins with; no JSON text does."""
-_TEXTS = frozenset({"data", "error", "outputs", "parts", "start", "values", "vals"})
-"""What holds JSON text, or lists of it, in rows and in answers."""
+_TEXTS = frozenset({"data", "error", "outputs", "start", "value", "vals"})
+"""What holds JSON text in rows and in answers."""
+_WITHIN = frozenset({"parts", "recorded", "values"})
+"""What holds rows in answers."""
 
 
 def encode(value: object) -> str:
@@ -114,20 +116,18 @@ def references(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Return the references in rows or answers."""
     for row in rows:
         for name, value in row.items():
-            if name in _TEXTS:
-                yield from (text for text in (value if isinstance(value, list) else (value,)) if is_reference(text))
-            elif name == "step":
-                yield from references([value])
+            if name in _TEXTS and is_reference(value):
+                yield value
+            elif name in _WITHIN and value is not None:
+                yield from references(value)
 
 
 def resolve(row: Mapping[str, Any], blobs: Mapping[str, str]) -> dict[str, Any]:
     """Return a row or an answer with the texts in place of the references to them."""
     complete = dict(row)
     for name, value in row.items():
-        if name == "step":
-            complete[name] = resolve(value, blobs)
-        elif name in _TEXTS:
-            is_list = isinstance(value, list)
-            texts = [blobs[text] if is_reference(text) else text for text in (value if is_list else [value])]
-            complete[name] = texts if is_list else texts[0]
+        if name in _TEXTS and is_reference(value):
+            complete[name] = blobs[value]
+        elif name in _WITHIN and value is not None:
+            complete[name] = [resolve(part, blobs) for part in value]
     return complete

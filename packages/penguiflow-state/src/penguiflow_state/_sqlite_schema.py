@@ -95,6 +95,7 @@ MIGRATIONS: Sequence[str] = (
         message_id TEXT NOT NULL,
         role TEXT NOT NULL CHECK (role IN ('part', 'flush', 'late')),
         fired INTEGER NOT NULL,
+        need INTEGER NOT NULL,
         value TEXT,
         UNIQUE (trace, name, turn, message_id)
     );

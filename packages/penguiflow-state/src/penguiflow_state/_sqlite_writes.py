@@ -183,7 +183,7 @@ def _record_step(db: sqlite3.Connection, request: Request) -> Answer:
     return {
         "first": False,
         "pending": standing.pending,
-        "step": {"message_id": message_id, **dict(zip(names, row, strict=True))},
+        "recorded": [{"message_id": message_id, **dict(zip(names, row, strict=True))}],
     }
 
 
@@ -206,9 +206,11 @@ def _add_join_part(db: sqlite3.Connection, request: Request) -> Answer:
     parts = None
     if fired:
         found = db.execute(
-            "SELECT value FROM join_parts WHERE trace = ? AND name = ? AND turn = ? AND role = 'part' ORDER BY id", join
+            "SELECT message_id, need, value FROM join_parts"
+            " WHERE trace = ? AND name = ? AND turn = ? AND role = 'part' ORDER BY id",
+            join,
         )
-        parts = [value for (value,) in found]
+        parts = [{"message_id": message_id, "need": need, "value": value} for message_id, need, value in found]
     return {"parts": parts, "late": role == "late", "pending": pending}
 
 
@@ -225,8 +227,9 @@ def _put_part(db: sqlite3.Connection, join: tuple[int, str, int], fields: _Field
     )
     value = fields["value"] if role == "part" else None
     db.execute(
-        "INSERT INTO join_parts (trace, name, turn, message_id, role, fired, value) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (*join, fields["message_id"], role, fires, value),
+        "INSERT INTO join_parts (trace, name, turn, message_id, role, fired, need, value)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (*join, fields["message_id"], role, fires, fields["need"], value),
     )
     return role, fires
 
@@ -264,7 +267,7 @@ def _finish_trace(db: sqlite3.Connection, request: Request) -> Answer:
             "UPDATE traces SET state = ?, error = ?, ended_s = ? WHERE key = ?", (state, error, time.time(), key)
         )
     values = db.execute("SELECT vals FROM steps WHERE trace = ? AND vals IS NOT NULL ORDER BY id", (key,))
-    return {"known": True, "state": state, "error": error, "values": [text for (text,) in values]}
+    return {"known": True, "state": state, "error": error, "values": [{"vals": text} for (text,) in values]}
 
 
 def _prune_ended(db: sqlite3.Connection, request: Request) -> Answer:

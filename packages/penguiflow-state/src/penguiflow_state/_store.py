@@ -237,7 +237,7 @@ class DatabaseStore:
         if answer["first"]:
             recorded = replace(step, values=tuple(step.values), consumed=tuple(step.consumed))
         else:
-            recorded = to_step(answer["step"])
+            recorded = to_step(answer["recorded"][0])
         return StepState(recorded, answer["first"], answer["pending"])
 
     async def add_join_part(self, lease: Lease, part: JoinPart) -> JoinState:
@@ -252,7 +252,9 @@ class DatabaseStore:
         }
         answer = await self._fenced("add_join_part", lease, fields, "value")
         parts = answer["parts"]
-        return JoinState(None if parts is None else [decode(text) for text in parts], answer["late"], answer["pending"])
+        if parts is not None:
+            parts = [_to_part(part, row) for row in parts]
+        return JoinState(parts, answer["late"], answer["pending"])
 
     async def unfilled_joins(self, trace_id: str) -> list[UnfilledJoin]:
         """Return the joins that have not fired; see `JournalStore`."""
@@ -279,7 +281,7 @@ class DatabaseStore:
             raise _refusal(lease, answer)
         if not answer["known"]:
             return None
-        values = merge_values(answer["values"])
+        values = merge_values(row["vals"] for row in answer["values"])
         return TraceOutcome(state=answer["state"], error=decode(answer["error"]), values=values)
 
     async def load_trace(self, trace_id: str) -> TraceRecord | None:
@@ -321,6 +323,10 @@ class DatabaseStore:
 
     def _close_readers(self) -> None:
         raise NotImplementedError
+
+
+def _to_part(fired_by: JoinPart, row: dict[str, Any]) -> JoinPart:
+    return replace(fired_by, message_id=row["message_id"], need=row["need"], value=decode(row["value"]), flush=False)
 
 
 def _held(lease: Lease) -> dict[str, Any]:

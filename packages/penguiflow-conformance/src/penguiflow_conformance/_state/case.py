@@ -27,6 +27,10 @@ class StoreCase(Contract):
     short_lease_s: ClassVar[float] = 0.05
     """The lease of those tests that wait for one to lapse, in seconds; no test depends on how exact it is."""
 
+    events_behind_s: ClassVar[float] = 0.0
+    """How long after `save_event` returned a crash may still lose the event, and other handles may not see it, in
+    seconds. What a handle has read back itself is safe in any case."""
+
     @pytest.fixture
     def make_store(self) -> Make[StateStore]:
         """Return what makes the store; each call makes another handle on the same data."""
