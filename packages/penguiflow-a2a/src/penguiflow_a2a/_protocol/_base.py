@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import time
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeAlias, TypeVar
 
@@ -54,7 +56,13 @@ class WireModel(BaseModel):
         return self.__pydantic_serializer__.to_json(self, by_alias=True, exclude_defaults=True)
 
 
+@functools.lru_cache(maxsize=4)
+def _second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def timestamp(at: float | None = None) -> str:
     """Return a point in time (seconds since the epoch; now without one) as the protocol writes it, ending in `Z`."""
-    moment = datetime.now(UTC) if at is None else datetime.fromtimestamp(at, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    moment = time.time() if at is None else at
+    second = int(moment // 1)
+    return f"{_second(second)}.{int((moment - second) * 1000):03d}Z"

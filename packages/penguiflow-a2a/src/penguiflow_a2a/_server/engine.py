@@ -1,0 +1,388 @@
+"""The operations of the protocol on the tasks of one flow, for callers that are known."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal, TypeAlias
+
+from penguiflow import FlowError, Headers, PenguiFlow
+from penguiflow import Message as FlowMessage
+from penguiflow_a2a._outcomes import InputRequired, Rejected
+from penguiflow_a2a._protocol.errors import ErrorKind, ProtocolError
+from penguiflow_a2a._protocol.requests import ListTasksRequest, SendMessageRequest
+from penguiflow_a2a._protocol.tasks import Artifact, Message, Role
+from penguiflow_a2a._server.callers import Caller
+from penguiflow_a2a._server.checks import check_message, check_modes
+from penguiflow_a2a._server.limits import A2ALimits
+from penguiflow_a2a._server.live import LiveTask
+from penguiflow_a2a._server.push import Pusher
+from penguiflow_a2a._server.records import TaskRecord
+from penguiflow_a2a._server.spellings import WireEvent
+from penguiflow_a2a._server.store import Page, TaskStore
+from penguiflow_a2a._server.streams import no_stream
+from penguiflow_a2a._server.values import Reader, new_id, parts_of, said, told, unwrapped
+
+__all__ = ["AnswerKind", "Engine", "Extra"]
+
+AnswerKind: TypeAlias = Literal["task", "message"]
+"""Whether a message is answered with a task, or with a message and no task."""
+
+_KNOWN_MESSAGES = 10_000
+_CANCEL_WAIT_S = 10.0
+
+
+class Extra:
+    """What clients of this package say in the metadata of a message, under `penguiflow`; see the client's docs."""
+
+    __slots__ = ("cancel_on_disconnect", "deadline_s", "is_given", "meta", "trace_id")
+
+    def __init__(self, metadata: dict[str, Any] | None) -> None:
+        given = (metadata or {}).get("penguiflow")
+        self.is_given = isinstance(given, dict)
+        told: dict[str, Any] = given if isinstance(given, dict) else {}
+        deadline, trace_id = told.get("deadline"), told.get("traceId")
+        self.deadline_s = float(deadline) if isinstance(deadline, int | float) else None
+        self.trace_id = trace_id if isinstance(trace_id, str) else None
+        self.meta = told.get("meta")
+        self.cancel_on_disconnect = told.get("cancelOnDisconnect") is True
+
+
+class Engine:
+    """Runs the tasks of a flow.
+
+    Invariant: `_live` holds every task at work in this process, counted by owner in `_active`, and those of `_idle`,
+    which are settled and may be let go when nobody follows them.
+    """
+
+    def __init__(
+        self,
+        flow: PenguiFlow,
+        *,
+        store: TaskStore,
+        limits: A2ALimits,
+        reader: Reader,
+        answers: Callable[[Message], AnswerKind] | None,
+        input_modes: frozenset[str],
+        pusher: Pusher,
+    ) -> None:
+        self.flow = flow
+        self.store = store
+        self.limits = limits
+        self.keeps_changes = store.keeps_changes
+        self.is_stopping = False
+        self._reader = reader
+        self._answers = answers
+        self._input_modes = input_modes
+        self._pusher = pusher
+        self._live: dict[str, LiveTask] = {}
+        self._idle: OrderedDict[str, LiveTask] = OrderedDict()
+        self._active: dict[str, int] = {}
+        self._at_work = 0
+        self._streams: dict[str, int] = {}
+        self._open_streams = 0
+        self._runners: set[asyncio.Task[None]] = set()
+        self._by_message: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    @property
+    def active(self) -> int:
+        """How many tasks are at work."""
+        return self._at_work
+
+    # What clients ask for.
+
+    def answer_kind(self, request: SendMessageRequest) -> AnswerKind:
+        """Return what a message is to be answered with."""
+        if self._answers is None or request.message.task_id:
+            return "task"
+        return self._answers(request.message)
+
+    async def send(self, request: SendMessageRequest, caller: Caller) -> LiveTask:
+        """Give a message to the task that it names, or to a new one, and return that at work.
+
+        Raises:
+            ProtocolError: the message is not as it has to be, or there is no room for it.
+        """
+        self.check(request)
+        message = request.message
+        owner = caller.owner
+        known = self._known(owner, message)
+        if known is not None:
+            return known
+        if message.task_id:
+            live = await self._take_up(owner, message)
+        else:
+            live = await self._open(owner, request)
+        if live.runner is None:
+            self._admit(owner)
+            self._idle.pop(live.record.id, None)
+        live.begin(request, live.record.stamp(message))
+        return live
+
+    async def reply(self, request: SendMessageRequest, caller: Caller) -> Message:
+        """Run a message through the flow and return its answer; there is no task."""
+        self.check(request)
+        self._admit(caller.owner)
+        try:
+            record = TaskRecord(new_id(), request.message.context_id or new_id(), caller.owner)
+            envelope = self.envelope(request, record, record.id)
+            async with await self.flow.submit(envelope) as trace:
+                values = [unwrapped(value) for _, value in await trace.results()]
+        except FlowError as error:
+            raise ProtocolError(ErrorKind.INTERNAL_ERROR, told(error)) from error
+        finally:
+            self.release(caller.owner)
+        return _as_message(values).model_copy(update={"context_id": record.context_id, "task_id": None})
+
+    async def find(self, owner: str, task_id: str) -> tuple[TaskRecord, LiveTask | None]:
+        """Return a task of an owner and, where this process has it, the task at work.
+
+        Raises:
+            ProtocolError: the owner has no task of this id.
+        """
+        live = self._live.get(task_id)
+        if live is not None and live.record.owner == owner:
+            live.sync()
+            return live.record, live
+        record = await self.store.get(owner, task_id) if live is None else None
+        if record is None:
+            raise ProtocolError(ErrorKind.TASK_NOT_FOUND, metadata={"taskId": task_id})
+        return record, None
+
+    async def list(self, owner: str, request: ListTasksRequest) -> Page:
+        """Return a page of an owner's tasks."""
+        page = await self.store.find(owner, request)
+        for record in page.records:
+            live = self._live.get(record.id)
+            if live is not None:
+                live.sync()
+        return page
+
+    async def cancel(self, owner: str, task_id: str) -> TaskRecord:
+        """Cancel a task and return it, ended.
+
+        Raises:
+            ProtocolError: there is no such task, or it has ended already.
+        """
+        record, live = await self.find(owner, task_id)
+        if record.state.is_terminal:
+            text = f"Task cannot be canceled: it is {record.state.name.lower()} already"
+            raise ProtocolError(ErrorKind.TASK_NOT_CANCELABLE, text, metadata={"taskId": task_id})
+        if live is None:
+            live = self._adopt(record)
+        await live.cancel()
+        await live.settled(_CANCEL_WAIT_S)
+        await self.store.flush(live.record)
+        return live.record
+
+    async def follow(self, owner: str, task_id: str) -> LiveTask:
+        """Return a task to follow its events.
+
+        Raises:
+            ProtocolError: there is no such task.
+        """
+        record, live = await self.find(owner, task_id)
+        return self._adopt(record) if live is None else live
+
+    def rest_spelling(self, task_id: str) -> int | None:
+        """Return how the client of 0.3 over HTTP+JSON writes that began a task; None where nobody knows."""
+        live = self._live.get(task_id)
+        return None if live is None else live.record.rest_spelling
+
+    def check(self, request: SendMessageRequest) -> None:
+        """Refuse a message that is not as it has to be.
+
+        Raises:
+            ProtocolError: it is not.
+        """
+        check_message(request.message, self.limits)
+        check_modes(request.message, self._input_modes)
+
+    # What tasks at work need.
+
+    def envelope(self, request: SendMessageRequest, record: TaskRecord, trace_id: str) -> FlowMessage:
+        """Return what the flow is given: the payload, and everything else about the call in its metadata."""
+        message = request.message
+        extra = Extra(message.metadata)
+        about: dict[str, Any] = {
+            "taskId": record.id,
+            "contextId": record.context_id,
+            "principal": record.owner,
+            "message": message.to_wire(),
+            "history": [json.loads(each) for each in record.history[:-1]],
+        }
+        if message.metadata and isinstance(message.metadata.get("skill"), str):
+            about["skill"] = message.metadata["skill"]
+        if request.metadata:
+            about["metadata"] = request.metadata
+        if extra.is_given:
+            about["callerTraceId"], about["callerMeta"] = extra.trace_id, extra.meta
+        return FlowMessage(
+            payload=self._reader(message),
+            headers=Headers(tenant=request.tenant or "default"),
+            trace_id=trace_id,
+            deadline_s=self._deadline(extra.deadline_s),
+            meta={"a2a": about},
+        )
+
+    def _deadline(self, asked_s: float | None) -> float | None:
+        if self.limits.task_timeout_s is None:
+            return asked_s
+        latest = time.time() + self.limits.task_timeout_s
+        return latest if asked_s is None else min(asked_s, latest)
+
+    def start(self, running: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run the traces of a task."""
+        runner = asyncio.create_task(running)
+        self._runners.add(runner)
+        runner.add_done_callback(self._runners.discard)
+        return runner
+
+    def note(self, record: TaskRecord, kind: str, data: bytes) -> None:
+        """Tell the store of a change."""
+        if self.keeps_changes or kind == "status":
+            self.store.note(record, kind, data)
+
+    def push(self, live: LiveTask, event: WireEvent) -> None:
+        """Tell those who asked to be called of an event."""
+        if live.record.push:
+            self._pusher.dispatch(live.record, event)
+
+    def release(self, owner: str) -> None:
+        """Take note that one of an owner's tasks is not at work any more."""
+        self._at_work -= 1
+        left = self._active.get(owner, 0) - 1
+        if left > 0:
+            self._active[owner] = left
+        else:
+            self._active.pop(owner, None)
+
+    def rest(self, live: LiveTask) -> None:
+        """Keep a settled task at hand for a while, for streams that are taken up again."""
+        self._idle[live.record.id] = live
+        self._idle.move_to_end(live.record.id)
+        if len(self._idle) > self.limits.replay_tasks:
+            for task_id, each in self._idle.items():
+                if not each.log.subscriptions:
+                    del self._idle[task_id], self._live[task_id]
+                    break
+
+    def open_stream(self, owner: str) -> None:
+        """Count a stream of an owner.
+
+        Raises:
+            ProtocolError: too many are open.
+        """
+        count = self._streams.get(owner, 0)
+        if count >= self.limits.max_streams_per_owner or self._open_streams >= self.limits.max_streams:
+            raise no_stream()
+        self._streams[owner] = count + 1
+        self._open_streams += 1
+
+    def close_stream(self, owner: str) -> None:
+        """Count a stream of an owner no more."""
+        self._open_streams -= 1
+        left = self._streams[owner] - 1
+        if left:
+            self._streams[owner] = left
+        else:
+            del self._streams[owner]
+
+    # Which tasks are in memory.
+
+    async def _open(self, owner: str, request: SendMessageRequest) -> LiveTask:
+        self._make_sure_of_room(owner)
+        message = request.message
+        record = TaskRecord(new_id(), message.context_id or new_id(), owner, metadata=request.metadata)
+        await self.store.add(record)
+        live = self._live[record.id] = LiveTask(self, record)
+        if Extra(message.metadata).is_given:
+            self._by_message[owner, message.message_id] = record.id
+            if len(self._by_message) > _KNOWN_MESSAGES:
+                self._by_message.popitem(last=False)
+        config = request.configuration
+        if config is not None and config.task_push_notification_config is not None:
+            await self._pusher.set(record, config.task_push_notification_config)
+        return live
+
+    async def _take_up(self, owner: str, message: Message) -> LiveTask:
+        """Return the task that a message belongs to, ready for it."""
+        assert message.task_id is not None
+        record, live = await self.find(owner, message.task_id)
+        if message.context_id and message.context_id != record.context_id:
+            text = "the message's contextId is not that of its task"
+            raise ProtocolError(ErrorKind.INVALID_PARAMS, text, violations=[("message.contextId", text)])
+        if record.state.is_terminal:
+            text = f"The task is {record.state.name.lower()} and takes no more messages; start a new one"
+            raise ProtocolError(ErrorKind.UNSUPPORTED_OPERATION, text, metadata={"taskId": record.id})
+        if len(record.history) >= self.limits.max_history:
+            raise ProtocolError(ErrorKind.RESOURCE_EXHAUSTED, "The task has too many messages")
+        if live is None:
+            live = self._adopt(record)
+        if live.queued >= self.limits.max_queued_messages:
+            text = "Too many messages wait for the task already"
+            raise ProtocolError(ErrorKind.RESOURCE_EXHAUSTED, text, headers={"retry-after": "1"})
+        return live
+
+    def _adopt(self, record: TaskRecord) -> LiveTask:
+        """Take a settled task up, as it is in the store."""
+        live = self._live.get(record.id)
+        if live is None:
+            live = self._live[record.id] = LiveTask(self, record, next_seq=record.last_seq + 1)
+            self.rest(live)
+        return live
+
+    def _known(self, owner: str, message: Message) -> LiveTask | None:
+        """Return the task that this very message has started, if a client that says so sends it again."""
+        if not self._by_message or message.task_id:
+            return None
+        task_id = self._by_message.get((owner, message.message_id))
+        live = None if task_id is None else self._live.get(task_id)
+        return live if Extra(message.metadata).is_given else None
+
+    def _make_sure_of_room(self, owner: str) -> None:
+        if self.is_stopping:
+            raise ProtocolError(ErrorKind.UNAVAILABLE, headers={"retry-after": "5"})
+        if self._at_work >= self.limits.max_active_tasks:
+            text = "Too many tasks are at work"
+            raise ProtocolError(ErrorKind.UNAVAILABLE, text, headers={"retry-after": "1"})
+        if self._active.get(owner, 0) >= self.limits.max_active_tasks_per_owner:
+            text = "Too many of your tasks are at work"
+            raise ProtocolError(ErrorKind.RESOURCE_EXHAUSTED, text, headers={"retry-after": "1"})
+
+    def _admit(self, owner: str) -> None:
+        self._make_sure_of_room(owner)
+        self._at_work += 1
+        self._active[owner] = self._active.get(owner, 0) + 1
+
+    async def stop(self, timeout_s: float) -> None:
+        """Wait for the tasks at work for so long, then end them."""
+        self.is_stopping = True
+        if self._runners:
+            await asyncio.wait(self._runners, timeout=timeout_s)
+        for runner in tuple(self._runners):
+            runner.cancel()
+        if self._runners:
+            await asyncio.wait(self._runners, timeout=timeout_s)
+        for live in tuple(self._live.values()):
+            for subscription in tuple(live.log.subscriptions):
+                subscription.drop()
+            with contextlib.suppress(Exception):
+                await self.store.flush(live.record)
+
+
+def _as_message(values: list[Any]) -> Message:
+    for value in values:
+        if isinstance(value, Message):
+            return said(value)
+        if isinstance(value, InputRequired | Rejected):
+            return said(value.message)
+    parts = []
+    for value in values:
+        if value is not None:
+            parts += value.parts if isinstance(value, Artifact) else parts_of(value)
+    return Message(message_id=new_id(), role=Role.AGENT, parts=parts)

@@ -1,0 +1,300 @@
+"""A task at work: the traces that do it, one after the other, and what becomes of their chunks and values."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from penguiflow import FlowError, FlowErrorCode, StreamChunk, Trace, TraceCancelled
+from penguiflow_a2a._outcomes import InputRequired, Rejected
+from penguiflow_a2a._protocol.requests import SendMessageRequest
+from penguiflow_a2a._protocol.tasks import Artifact, Message, TaskState
+from penguiflow_a2a._server.log import EventLog
+from penguiflow_a2a._server.records import TaskRecord, json_string
+from penguiflow_a2a._server.spellings import ArtifactFrame, ChunkEvent, WireEvent, dump
+from penguiflow_a2a._server.values import STREAM_METADATA, artifact_of, said, told, unwrapped
+
+if TYPE_CHECKING:
+    from penguiflow_a2a._server.engine import Engine
+
+__all__ = ["LiveTask", "Streamed"]
+
+logger = logging.getLogger("penguiflow_a2a.server")
+
+_OVER = frozenset({TaskState.FAILED, TaskState.REJECTED, TaskState.CANCELED})
+_STOPPED = frozenset({FlowErrorCode.FLOW_STOPPED, FlowErrorCode.NOT_RUNNING})
+
+
+class Streamed:
+    """An artifact whose text comes in pieces; it is put together only when somebody asks for the task."""
+
+    __slots__ = ("after", "artifact_id", "before", "frame", "is_dirty", "pieces", "started", "unsynced_bytes")
+
+    def __init__(self, record: TaskRecord, artifact_id: str) -> None:
+        self.artifact_id = artifact_id
+        self.frame = ArtifactFrame(record.id, record.context_id, artifact_id, STREAM_METADATA)
+        head = {"artifactId": artifact_id, "metadata": STREAM_METADATA}
+        self.before = dump(head)[:-1] + b',"parts":[{"text":"'
+        self.after = b'"}]}'
+        self.pieces: list[bytes] = []
+        self.started = self.is_dirty = False
+        self.unsynced_bytes = 0
+        """How much of it the record counts beside the artifact that it holds."""
+
+    def document(self) -> bytes:
+        """Return the artifact as version 1.0 writes it."""
+        self.pieces = [b"".join(self.pieces)]
+        self.is_dirty = False
+        return self.before + self.pieces[0] + self.after
+
+    def piece(self, text: bytes) -> bytes:
+        """Return a piece of the artifact, a JSON string, as a store keeps it."""
+        return b'{"artifactId":%s,"text":%s}' % (json_string(self.artifact_id), text)
+
+    @property
+    def text(self) -> bytes:
+        """All the text so far, as a JSON string."""
+        return b'"' + b"".join(self.pieces) + b'"'
+
+
+class LiveTask:
+    """A task of this process that is at work or was until lately. All its changes go through here.
+
+    Invariant: `record` changes in the same step as the event that tells of it is appended to `log`, so that a
+    snapshot taken at an event's number holds everything up to it and nothing after.
+    """
+
+    __slots__ = (
+        "_cancelled",
+        "_engine",
+        "_pending",
+        "_settled",
+        "_streams",
+        "log",
+        "record",
+        "runner",
+        "trace",
+        "watchers",
+    )
+
+    def __init__(self, engine: Engine, record: TaskRecord, *, next_seq: int = 1) -> None:
+        self._engine = engine
+        self.record = record
+        self.log = EventLog(engine.limits, next_seq=next_seq)
+        self.runner: asyncio.Task[None] | None = None
+        """What runs the traces; None while the task is settled."""
+        self.trace: Trace | None = None
+        self.watchers = 0
+        """How many requests are following the task."""
+        self._pending: deque[SendMessageRequest] = deque()
+        self._streams: dict[str, Streamed] = {}
+        self._settled: list[asyncio.Future[None]] = []
+        self._cancelled = False
+
+    # What requests do.
+
+    def begin(self, request: SendMessageRequest, message: bytes) -> None:
+        """Start a turn with a message; where one is at work, the message is next."""
+        if self.record.state.is_interrupted and self.runner is None:
+            self._change(TaskState.SUBMITTED)
+        self.record.add_message(message)
+        self._engine.note(self.record, "message", message)
+        self._pending.append(request)
+        if self.runner is None:
+            self._cancelled = False
+            self.runner = self._engine.start(self._run())
+
+    @property
+    def queued(self) -> int:
+        """How many messages wait for their turn."""
+        return len(self._pending)
+
+    async def settled(self, timeout_s: float) -> None:
+        """Wait until no turn is at work, at most so long."""
+        if self.runner is None:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._settled.append(waiter)
+        timer = asyncio.get_running_loop().call_later(timeout_s, _release, waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+
+    async def cancel(self) -> None:
+        """Cancel the task: its trace is cancelled, and what waits for its turn is dropped."""
+        self._pending.clear()
+        self._cancelled = True
+        if self.runner is None:
+            self._settle(TaskState.CANCELED, None)
+        elif self.trace is not None:
+            await self.trace.cancel()
+        else:
+            self.runner.cancel()
+
+    def snapshot(self, history_length: int | None = None) -> WireEvent:
+        """Return the task as an event of its streams, numbered with the last event that it includes."""
+        self.sync()
+        event = WireEvent("task", self.record.document(history_length=history_length))
+        event.seq = self.log.next_seq - 1
+        return event
+
+    def sync(self) -> None:
+        """Bring the artifacts of the record up to date with what has streamed in."""
+        for stream in self._streams.values():
+            if stream.is_dirty:
+                self.record.size_bytes -= stream.unsynced_bytes
+                stream.unsynced_bytes = 0
+                self.record.put_artifact(stream.artifact_id, stream.document())
+
+    # What the traces do.
+
+    async def _run(self) -> None:
+        state, message = TaskState.FAILED, None
+        try:
+            while self._pending:
+                state, message = await self._turn(self._pending.popleft())
+                if state in _OVER:
+                    self._pending.clear()
+        except asyncio.CancelledError:
+            state, message = self._interrupted()
+        except Exception:
+            logger.exception("task %s failed in the server", self.record.id, extra=self._ids())
+            state, message = TaskState.FAILED, said("The task failed.")
+        finally:
+            self.trace = None
+            self.runner = None
+            self._engine.release(self.record.owner)
+            self._settle(state, message)
+
+    def _interrupted(self) -> tuple[TaskState, Message | None]:
+        if self._cancelled:
+            return TaskState.CANCELED, None
+        return TaskState.FAILED, said("The agent stopped before the task had ended.")
+
+    async def _turn(self, request: SendMessageRequest) -> tuple[TaskState, Message | None]:
+        engine, record = self._engine, self.record
+        record.turn += 1
+        self._streams.clear()
+        trace_id = record.id if record.turn == 1 else f"{record.id}.{record.turn}"
+        try:
+            self.trace = trace = await engine.flow.submit(engine.envelope(request, record, trace_id))
+            self._change(TaskState.WORKING)
+            chunks = trace.chunks()
+            log = self.log
+            async for chunk in chunks:
+                self._take(chunk)
+                if log.subscriptions and log.is_full():
+                    await log.room()
+                if engine.keeps_changes and not log.next_seq % engine.limits.stream_window:
+                    await engine.store.flush(record)
+                if record.size_bytes > engine.limits.max_task_bytes:
+                    return await self._outgrown(trace)
+            values = await trace.results()
+        except TraceCancelled:
+            return TaskState.CANCELED, None
+        except FlowError as error:
+            if error.code in _STOPPED:
+                return self._interrupted()
+            logger.warning("task %s failed: %s", record.id, error, extra=self._ids())
+            return TaskState.FAILED, said(told(error))
+        return self._outcome([unwrapped(value) for _, value in values])
+
+    async def _outgrown(self, trace: Trace) -> tuple[TaskState, Message]:
+        await trace.cancel()
+        size = self._engine.limits.max_task_bytes
+        return TaskState.FAILED, said(f"The task has grown beyond {size} bytes.")
+
+    def _take(self, chunk: StreamChunk) -> None:
+        stream = self._streams.get(chunk.stream_id)
+        if stream is None:
+            stream = self._streams[chunk.stream_id] = Streamed(self.record, self._unused_id(chunk.stream_id))
+        text = json_string(chunk.text)
+        size = len(text)
+        stream.pieces.append(text[1:-1])
+        stream.is_dirty = True
+        stream.unsynced_bytes += size - 2
+        self.record.size_bytes += size - 2
+        event = ChunkEvent(stream.frame, text, append=stream.started, last=chunk.done)
+        stream.started = True
+        self.log.append(event, size + 200)
+        engine = self._engine
+        if engine.keeps_changes:
+            engine.note(self.record, "chunk", stream.piece(text))
+
+    def _unused_id(self, wanted: str) -> str:
+        known = self.record.artifacts
+        artifact_id, turn = wanted, self.record.turn
+        while artifact_id in known or any(each.artifact_id == artifact_id for each in self._streams.values()):
+            artifact_id, turn = f"{wanted}~{turn}", turn + 1
+        return artifact_id
+
+    def _outcome(self, values: list[Any]) -> tuple[TaskState, Message | None]:
+        state, message = TaskState.COMPLETED, None
+        for value in values:
+            if isinstance(value, InputRequired):
+                state = TaskState.AUTH_REQUIRED if value.is_about_auth else TaskState.INPUT_REQUIRED
+                message = said(value.message)
+            elif isinstance(value, Rejected):
+                state, message = TaskState.REJECTED, said(value.message)
+            elif isinstance(value, Message):
+                message = said(value)
+            elif not self._was_streamed(value):
+                self._add_artifact(artifact_of(value, self._unused_id("result")))
+        return state, message
+
+    def _was_streamed(self, value: Any) -> bool:
+        """Whether a value is the text that was streamed before it: then it stands in the task already."""
+        if not isinstance(value, str) or len(self._streams) != 1:
+            return False
+        (stream,) = self._streams.values()
+        return stream.text == json_string(value)
+
+    def _add_artifact(self, artifact: Artifact | None) -> None:
+        if artifact is None:
+            return
+        written = artifact.to_wire_json()
+        record = self.record
+        record.put_artifact(artifact.artifact_id, written)
+        update = b'{"taskId":"%s","contextId":%s,"artifact":%s,"lastChunk":true}'
+        event = WireEvent("artifactUpdate", update % (record.id.encode(), json_string(record.context_id), written))
+        self.log.append(event, len(written) + 200)
+        self._engine.note(record, "artifact", written)
+        self._engine.push(self, event)
+
+    def _change(self, state: TaskState, message: bytes | None = None) -> WireEvent:
+        record = self.record
+        record.set_status(state, message)
+        update = b'{"taskId":"%s","contextId":%s,"status":%s}'
+        content = update % (record.id.encode(), json_string(record.context_id), record.status)
+        event = WireEvent("statusUpdate", content)
+        event.settles = state.is_settled
+        self.log.append(event, len(content) + 50)
+        record.last_seq = event.seq
+        self._engine.note(record, "status", record.status)
+        self._engine.push(self, event)
+        return event
+
+    def _settle(self, state: TaskState, message: Message | None) -> None:
+        self.sync()
+        self._streams.clear()
+        self._change(state, None if message is None else self.record.stamp(message))
+        if logger.isEnabledFor(logging.INFO):
+            took_s = time.time() - self.record.created_at
+            logger.info("task %s is %s after %.3f s", self.record.id, state.name, took_s, extra=self._ids())
+        self._engine.rest(self)
+        waiters, self._settled = self._settled, []
+        for waiter in waiters:
+            _release(waiter)
+
+    def _ids(self) -> dict[str, str]:
+        record = self.record
+        return {"trace_id": record.id, "taskId": record.id, "contextId": record.context_id}
+
+
+def _release(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,136 @@
+"""A task as the server keeps it: its JSON in pieces, so that no change copies or encodes the rest."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from json.encoder import encode_basestring_ascii
+from typing import Any
+
+from penguiflow_a2a._protocol._base import timestamp
+from penguiflow_a2a._protocol.requests import TaskPushNotificationConfig
+from penguiflow_a2a._protocol.tasks import Message, TaskState
+
+__all__ = ["TaskRecord", "json_string", "parse_timestamp", "status_json"]
+
+
+def json_string(text: str) -> bytes:
+    """Return text as a JSON string, in ASCII: no line break of any kind is left in it."""
+    return encode_basestring_ascii(text).encode("ascii")
+
+
+def status_json(state: TaskState, at: float, message: bytes | None) -> bytes:
+    """Return a status as version 1.0 writes it."""
+    said = b"" if message is None else b',"message":' + message
+    return b'{"state":"%s","timestamp":"%s"%s}' % (state.value.encode(), timestamp(at).encode(), said)
+
+
+def parse_timestamp(text: str) -> float:
+    """Return the point in time that ISO 8601 text names, seconds since the epoch.
+
+    Raises:
+        ValueError: it names none.
+    """
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+class TaskRecord:
+    """One task. Messages, artifacts and the status are JSON as version 1.0 writes them, each made once.
+
+    Invariant: `size_bytes` is the sum of the sizes of those pieces.
+    """
+
+    __slots__ = (
+        "_doc",
+        "artifacts",
+        "context_id",
+        "created_at",
+        "head",
+        "history",
+        "id",
+        "last_seq",
+        "metadata",
+        "owner",
+        "push",
+        "push_spellings",
+        "rest_spelling",
+        "size_bytes",
+        "state",
+        "status",
+        "status_message",
+        "turn",
+        "updated_at",
+    )
+
+    def __init__(self, task_id: str, context_id: str, owner: str, *, metadata: dict[str, Any] | None = None) -> None:
+        self.id = task_id
+        self.context_id = context_id
+        self.owner = owner
+        self.head = b'{"id":%s,"contextId":%s,"status":' % (json_string(task_id), json_string(context_id))
+        self.metadata = metadata
+        self.history: list[bytes] = []
+        self.artifacts: dict[str, bytes] = {}
+        self.push: dict[str, TaskPushNotificationConfig] = {}
+        self.push_spellings: dict[str, int] = {}
+        """In which spelling each of those was set, and is to be posted to."""
+        self.rest_spelling: int | None = None
+        """How a client of 0.3 over HTTP+JSON wrote the message that began the task."""
+        self.turn = 0
+        """How many traces the task has had."""
+        self.last_seq = 0
+        """The number of the last event of its streams, once the task is settled."""
+        self.size_bytes = 0
+        self.created_at = self.updated_at = time.time()
+        self.state = TaskState.SUBMITTED
+        self.status_message: bytes | None = None
+        self.status = status_json(self.state, self.updated_at, None)
+        self._doc: bytes | None = None
+
+    def set_status(self, state: TaskState, message: bytes | None = None) -> None:
+        """Come to a state; what the agent said last goes to the history."""
+        if self.status_message is not None:
+            self.add_message(self.status_message)
+        # Rising strictly, so that the order of changes is the order of these.
+        self.updated_at = max(time.time(), self.updated_at + 1e-6)
+        self.state = state
+        self.status_message = message
+        self.status = status_json(state, self.updated_at, message)
+        self.size_bytes += len(message or b"")
+        self._doc = None
+
+    def add_message(self, message: bytes) -> None:
+        """Add to the history."""
+        self.history.append(message)
+        self.size_bytes += len(message)
+        self._doc = None
+
+    def put_artifact(self, artifact_id: str, artifact: bytes) -> None:
+        """Add an artifact, or replace the one of this id."""
+        self.size_bytes += len(artifact) - len(self.artifacts.get(artifact_id, b""))
+        self.artifacts[artifact_id] = artifact
+        self._doc = None
+
+    def document(self, *, history_length: int | None = None, with_artifacts: bool = True) -> bytes:
+        """Return the task as version 1.0 writes it, with at most so many of its latest messages."""
+        whole = history_length is None and with_artifacts
+        if whole and self._doc is not None:
+            return self._doc
+        parts = [self.head, self.status]
+        if with_artifacts and self.artifacts:
+            parts += (b',"artifacts":[', b",".join(self.artifacts.values()), b"]")
+        history = self.history if history_length is None else self.history[-history_length:] if history_length else []
+        if history:
+            parts += (b',"history":[', b",".join(history), b"]")
+        if self.metadata:
+            parts += (b',"metadata":', json.dumps(self.metadata).encode())
+        parts.append(b"}")
+        doc = b"".join(parts)
+        if whole:
+            self._doc = doc
+        return doc
+
+    def stamp(self, message: Message) -> bytes:
+        """Return a message as a message of this task."""
+        return message.model_copy(update={"task_id": self.id, "context_id": self.context_id}).to_wire_json()

@@ -1,0 +1,128 @@
+"""Answers and events as bytes, in the spelling of whoever asked; each is made once a spelling."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from typing import Any
+
+from penguiflow_a2a._protocol.codecs import V03, V03_REST, V1, Codec
+from penguiflow_a2a._protocol.v03 import Wire
+
+__all__ = ["ChunkEvent", "Event", "Spelling", "WireEvent", "dump"]
+
+
+class Spelling(Enum):
+    """A way to write the protocol: 1.0, 0.3, or 0.3 as its protobuf is written in JSON."""
+
+    V1 = 0
+    V03 = 1
+    V03_REST = 2
+
+    @property
+    def codec(self) -> Codec:
+        """What converts to and from it."""
+        return _CODECS[self.value]
+
+
+_CODECS = (V1, V03, V03_REST)
+
+
+def dump(value: Any) -> bytes:
+    """Return JSON text in ASCII, without line breaks."""
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+class Event:
+    """Something that happened to a task, as its streams are told of it."""
+
+    __slots__ = ("_written", "seq", "settles", "size")
+
+    def __init__(self) -> None:
+        self.seq = -1
+        """Its place among the events of the task; negative where it belongs to none."""
+        self.settles = False
+        """Whether the task does nothing more after it until it is asked again: a stream ends with it."""
+        self.size = 0
+        """About how many bytes it is, as its log counts them."""
+        self._written: list[bytes | None] = [None, None, None]
+
+    def written(self, spelling: Spelling) -> bytes:
+        """Return the event in a spelling."""
+        found = self._written[spelling.value]
+        if found is None:
+            found = self._written[spelling.value] = self._write(spelling)
+        return found
+
+    def _write(self, spelling: Spelling) -> bytes:
+        raise NotImplementedError
+
+
+class WireEvent(Event):
+    """An event whose 1.0 form is given: `member` is `task`, `message`, `statusUpdate` or `artifactUpdate`."""
+
+    __slots__ = ("content", "member")
+
+    def __init__(self, member: str, content: bytes) -> None:
+        super().__init__()
+        self.member = member
+        self.content = content
+
+    def _write(self, spelling: Spelling) -> bytes:
+        if spelling is Spelling.V1:
+            return b'{"%s":%s}' % (self.member.encode(), self.content)
+        return dump(spelling.codec.event_to_wire({self.member: json.loads(self.content)}))
+
+
+class ArtifactFrame:
+    """What surrounds the text in the events of one streamed artifact, made once for all of them."""
+
+    __slots__ = ("_wire", "after", "before")
+
+    def __init__(self, task_id: str, context_id: str, artifact_id: str, metadata: dict[str, Any]) -> None:
+        self._wire: Wire = {
+            "artifactUpdate": {
+                "taskId": task_id,
+                "contextId": context_id,
+                "artifact": {"artifactId": artifact_id, "metadata": metadata, "parts": [{"text": _HOLE}]},
+            }
+        }
+        self.before: list[bytes | None] = [None, None, None]
+        self.after: list[bytes | None] = [None, None, None]
+
+    def around(self, spelling: Spelling) -> tuple[bytes, bytes]:
+        """Return what comes before the text and what comes after it, without the last two braces."""
+        before, after = self.before[spelling.value], self.after[spelling.value]
+        if before is None or after is None:
+            written = dump(spelling.codec.event_to_wire(self._wire))
+            before, after = written.split(_QUOTED_HOLE)
+            self.before[spelling.value], self.after[spelling.value] = before, after
+        return before, after
+
+
+# Text that no id can hold: ids are checked for control characters.
+_HOLE = "\x00text\x00"
+_QUOTED_HOLE = dump(_HOLE)
+
+
+class ChunkEvent(Event):
+    """A piece of a streamed artifact."""
+
+    __slots__ = ("append", "frame", "last", "text")
+
+    def __init__(self, frame: ArtifactFrame, text: bytes, *, append: bool, last: bool) -> None:
+        super().__init__()
+        self.frame = frame
+        self.text = text
+        """The text as a JSON string."""
+        self.append = append
+        self.last = last
+
+    def _write(self, spelling: Spelling) -> bytes:
+        before, after = self.frame.around(spelling)
+        flags = (b',"append":true' if self.append else b"") + (b',"lastChunk":true' if self.last else b"")
+        if not flags:
+            return before + self.text + after
+        # The update is the last object of the event in every spelling; 0.3 over JSON-RPC has no wrapper around it.
+        braces = 1 if spelling is Spelling.V03 else 2
+        return before + self.text + after[:-braces] + flags + after[-braces:]

@@ -1,0 +1,196 @@
+"""Tasks kept by a flow's StateStore, under event kinds of their own, so that they outlive the process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import OrderedDict, deque
+from typing import Any
+
+from penguiflow import StateStore
+from penguiflow_a2a._protocol.requests import ListTasksRequest, TaskPushNotificationConfig
+from penguiflow_a2a._protocol.tasks import TaskState
+from penguiflow_a2a._server.limits import A2ALimits
+from penguiflow_a2a._server.records import TaskRecord
+from penguiflow_a2a._server.spellings import dump
+from penguiflow_a2a._server.store import Page, page_of
+
+__all__ = ["StateTaskStore"]
+
+_PREFIX = "a2a."
+
+
+class _Writer:
+    """Saves the changes of one task in order. Pieces of one artifact that wait together are saved together."""
+
+    def __init__(self, store: StateStore, history_id: str) -> None:
+        self._store = store
+        self._history_id = history_id
+        self._waiting: deque[tuple[float, str, dict[str, Any]]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._error: Exception | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything is saved."""
+        return self._task is None
+
+    def add(self, kind: str, data: dict[str, Any]) -> None:
+        """Save a change after those before it."""
+        last = self._waiting[-1] if self._waiting else None
+        if kind == "chunk" and last is not None and last[1] == "chunk" and last[2]["artifactId"] == data["artifactId"]:
+            last[2]["texts"].append(data["text"])
+            return
+        if kind == "chunk":
+            data = {"artifactId": data["artifactId"], "texts": [data["text"]]}
+        self._waiting.append((time.time(), kind, data))
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                at, kind, data = self._waiting.popleft()
+                await self._store.save_event(self._history_id, at, _PREFIX + kind, data)
+        except Exception as error:
+            self._error = error
+            self._waiting.clear()
+        finally:
+            self._task = None
+
+    async def flush(self) -> None:
+        """Return when everything that was added so far is saved.
+
+        Raises:
+            Exception: what the store raised; it is raised once.
+        """
+        while self._task is not None:
+            await asyncio.shield(self._task)
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+
+class StateTaskStore:
+    """Keeps tasks in a `StateStore`: any process that shares it can answer for them.
+
+    Each task has a history of its own, `a2a-task:<id>`, and each owner a list of its tasks, `a2a-owner:<owner>`. What
+    has been read lately is kept in memory while nobody else can change it, that is once it has ended.
+    """
+
+    keeps_changes = True
+
+    def __init__(self, store: StateStore, limits: A2ALimits | None = None) -> None:
+        self._store = store
+        self._limits = limits or A2ALimits()
+        self._writers: dict[str, _Writer] = {}
+        self._ended: OrderedDict[str, TaskRecord] = OrderedDict()
+
+    async def add(self, record: TaskRecord) -> None:
+        """Begin to keep a task; it is listed once this returns."""
+        about = {"id": record.id, "contextId": record.context_id, "owner": record.owner, "metadata": record.metadata}
+        await self._store.save_event(_history_of(record.id), record.created_at, _PREFIX + "task", about)
+        listed = {"id": record.id}
+        await self._store.save_event(_list_of(record.owner), record.created_at, _PREFIX + "listed", listed)
+
+    async def get(self, owner: str, task_id: str) -> TaskRecord | None:
+        """Return a task of an owner, as it was saved."""
+        known = self._ended.get(task_id)
+        if known is not None:
+            return known if known.owner == owner else None
+        record = _folded(await self._store.load_history(_history_of(task_id)))
+        if record is None or record.owner != owner:
+            return None
+        if record.state.is_terminal:
+            self._ended[task_id] = record
+            if len(self._ended) > self._limits.replay_tasks:
+                self._ended.popitem(last=False)
+        return record
+
+    def note(self, record: TaskRecord, kind: str, data: bytes) -> None:
+        """Save a change, after those of the task before it."""
+        writer = self._writers.get(record.id)
+        if writer is None:
+            writer = self._writers[record.id] = _Writer(self._store, _history_of(record.id))
+        content = json.loads(data)
+        if kind == "status":
+            content = {"status": content, "at": record.updated_at, "seq": record.last_seq}
+        writer.add(kind, content)
+
+    async def flush(self, record: TaskRecord) -> None:
+        """Return when the changes of a task are saved.
+
+        Raises:
+            Exception: what the store raised.
+        """
+        writer = self._writers.get(record.id)
+        if writer is None:
+            return
+        try:
+            await writer.flush()
+        finally:
+            if writer.is_done and self._writers.get(record.id) is writer:
+                del self._writers[record.id]
+
+    async def find(self, owner: str, request: ListTasksRequest) -> Page:
+        """Return a page of an owner's tasks. Each is read, so this takes as long as the owner has tasks."""
+        listed = await self._store.load_history(_list_of(owner))
+        latest = listed[-self._limits.max_tasks_per_owner :]
+        found = [await self.get(owner, each["data"]["id"]) for each in latest]
+        records = [record for record in found if record is not None]
+        records.sort(key=lambda record: (record.updated_at, record.id), reverse=True)
+        return page_of(records, request)
+
+
+def _history_of(task_id: str) -> str:
+    return f"a2a-task:{task_id}"
+
+
+def _list_of(owner: str) -> str:
+    return f"a2a-owner:{owner}"
+
+
+def _folded(events: list[Any]) -> TaskRecord | None:
+    """Return the task that a history tells of; None where it tells of none."""
+    if not events or events[0]["kind"] != _PREFIX + "task":
+        return None
+    about = events[0]["data"]
+    record = TaskRecord(about["id"], about["contextId"], about["owner"], metadata=about["metadata"])
+    record.created_at = record.updated_at = events[0]["ts"]
+    streamed: dict[str, list[str]] = {}
+    for event in events[1:]:
+        _fold(record, event["kind"].removeprefix(_PREFIX), event["data"], streamed)
+    for artifact_id, texts in streamed.items():
+        if artifact_id not in record.artifacts:
+            record.put_artifact(artifact_id, _streamed(artifact_id, texts))
+    return record
+
+
+def _fold(record: TaskRecord, kind: str, data: dict[str, Any], streamed: dict[str, list[str]]) -> None:
+    if kind == "message":
+        record.add_message(dump(data))
+    elif kind == "chunk":
+        streamed.setdefault(data["artifactId"], []).extend(data["texts"])
+    elif kind == "artifact":
+        for artifact_id, texts in streamed.items():
+            record.put_artifact(artifact_id, _streamed(artifact_id, texts))
+        streamed.clear()
+        record.put_artifact(data["artifactId"], dump(data))
+    elif kind == "status":
+        status = data["status"]
+        state = TaskState(status["state"])
+        record.turn += state is TaskState.WORKING
+        record.set_status(state, dump(status["message"]) if "message" in status else None)
+        record.updated_at, record.status, record.last_seq = data["at"], dump(status), data["seq"]
+    elif kind == "push" and "deleted" in data:
+        record.push.pop(data["deleted"], None)
+    elif kind == "push":
+        config = TaskPushNotificationConfig.model_validate(data["config"])
+        record.push[config.id] = config
+        record.push_spellings[config.id] = data["spelling"]
+
+
+def _streamed(artifact_id: str, texts: list[str]) -> bytes:
+    metadata = {"penguiflow": {"role": "stream"}}
+    return dump({"artifactId": artifact_id, "metadata": metadata, "parts": [{"text": "".join(texts)}]})
