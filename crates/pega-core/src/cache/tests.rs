@@ -98,7 +98,9 @@ fn a_cache_full_of_leases_refuses_and_recovers() {
     store(&cache, 0..4);
     let lease = cache.lease(packed(&names(0..4)), AGE).unwrap();
     assert_eq!(store(&cache, 10..12), [0, 1]);
+    assert_eq!(engine.stats().leases, 1);
     lease.release();
+    assert_eq!(engine.stats().leases, 0);
     assert!(store(&cache, 10..12).is_empty());
     assert_eq!(cache.stats().refused_blocks, 2);
 }

@@ -219,6 +219,7 @@ impl PegaEngine {
             memory_used_bytes: self.store.arena.used_bytes(),
             memory_bytes: self.store.arena.capacity_bytes(),
             index_bytes: self.store.index.heap_bytes() as u64,
+            leases: self.store.leases.count() as u64,
             counts: self.store.counts(),
             log: self.store.log_stats(),
         }

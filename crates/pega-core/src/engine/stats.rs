@@ -14,6 +14,8 @@ pub struct Stats {
     pub memory_bytes: u64,
     /// The heap that the index takes.
     pub index_bytes: u64,
+    /// The leases that were taken and did not end yet.
+    pub leases: u64,
     /// What was counted since the engine was opened.
     pub counts: Counts,
     /// What the log holds and did; none without a path.
@@ -29,6 +31,7 @@ impl Stats {
             ("memory_used_bytes", self.memory_used_bytes),
             ("memory_bytes", self.memory_bytes),
             ("index_bytes", self.index_bytes),
+            ("leases", self.leases),
         ];
         figures.extend(self.counts.figures());
         if let Some(log) = &self.log {
