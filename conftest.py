@@ -24,12 +24,23 @@ hypothesis.settings.load_profile(SCALE)
 
 
 HAS_ENGINE = importlib.util.find_spec("pegaflow") is not None
-collect_ignore_glob = [] if HAS_ENGINE else ["packages/pegaflow*", "examples/pegaflow_*"]
+HAS_VLLM = HAS_ENGINE and importlib.util.find_spec("vllm") is not None
+LEFT_OUT = {
+    "pegaflow is not built here: `nox -s native` builds it": ["packages/pegaflow", "examples/pegaflow_*"],
+    "vLLM is not installed here: `nox -s vllm` installs it": ["packages/pegaflow-vllm", "examples/vllm_*"],
+}
+collect_ignore_glob = [
+    pattern
+    for (_, patterns), is_here in zip(LEFT_OUT.items(), (HAS_ENGINE, HAS_VLLM), strict=True)
+    for pattern in patterns
+    if not is_here
+]
 
 
-def pytest_report_header() -> str | None:
-    """Say when the tests of the storage engine are left out."""
-    return None if HAS_ENGINE else "pegaflow is not built here, its tests are left out: `nox -s native` builds it"
+def pytest_report_header() -> list[str]:
+    """Say which tests are left out, and why."""
+    is_here = (HAS_ENGINE, HAS_VLLM)
+    return [f"left out, {reason}" for reason, found in zip(LEFT_OUT, is_here, strict=True) if not found]
 
 
 @pytest.fixture(scope="session")
