@@ -12,7 +12,6 @@ mod job;
 mod key;
 mod many;
 mod options;
-mod pages;
 mod replay;
 #[cfg(target_os = "linux")]
 mod sidecar;
@@ -33,8 +32,6 @@ mod _native {
     use super::follow::{Snapshot, Subscription};
     #[pymodule_export]
     use super::job::Job;
-    #[pymodule_export]
-    use super::pages::{BlockPages, PageList};
     #[pymodule_export]
     use super::replay::{PyReplay, policy_names};
     #[cfg(target_os = "linux")]

@@ -18,14 +18,14 @@ from penguiflow_a2a._server.app import A2AServer, create_a2a_app
 from penguiflow_a2a._server.callers import Authenticator, Principal
 from penguiflow_a2a._server.card import CardFormat, describe
 from penguiflow_a2a._server.engine import AnswerKind
-from penguiflow_a2a._server.limits import ServerLimits, PushPolicy
+from penguiflow_a2a._server.limits import A2ALimits, PushPolicy
 from penguiflow_a2a._server.operations import ExtendedCard
 from penguiflow_a2a._server.records import TaskRecord
 from penguiflow_a2a._server.store import MemoryTaskStore, Page, TaskStore
 from penguiflow_a2a._server.values import Reader
 
 __all__ = [
-    "ServerLimits",
+    "A2ALimits",
     "A2AServer",
     "AnswerKind",
     "Authenticator",

@@ -10,7 +10,7 @@ from typing import Any
 
 from penguiflow.types import Message
 
-__all__ = ["takes_payload"]
+__all__ = ["payload_annotation", "result_annotation", "takes_payload"]
 
 # Names that an annotation which cannot be resolved may mention and still stand for a whole message.
 _WHOLE = ("Message", "Any", "object", "Payload")
@@ -28,6 +28,24 @@ def takes_payload(func: Any) -> bool:
     if isinstance(annotation, str):
         return not any(name in annotation for name in _WHOLE)
     return not _admits_message(annotation)
+
+
+def payload_annotation(func: Any) -> Any:
+    """Return what the function's first parameter is annotated as, None where that is nothing or a whole message."""
+    annotation = _first_annotation(func)
+    return None if annotation is inspect.Parameter.empty or not takes_payload(func) else annotation
+
+
+def result_annotation(func: Any) -> Any:
+    """Return what the function is annotated to return, None where that is nothing or a whole message."""
+    while isinstance(func, functools.partial):
+        func = func.func
+    annotated = func if inspect.isroutine(func) else type(func).__call__
+    try:
+        annotation = typing.get_type_hints(annotated).get("return")
+    except Exception:  # as in _first_annotation
+        return None
+    return None if annotation is None or annotation is type(None) or _admits_message(annotation) else annotation
 
 
 def _first_annotation(func: Any) -> Any:

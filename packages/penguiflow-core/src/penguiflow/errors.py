@@ -188,6 +188,10 @@ class JoinIncomplete(FlowError):
         self.have = have
         self.need = need
 
+    def to_payload(self) -> dict[str, Any]:
+        """Return the error as JSON-ready data, the numbers of parts included."""
+        return {**super().to_payload(), "have": self.have, "need": self.need}
+
 
 class ValidationFailed(FlowError):
     """A payload does not fit the model of a node; `details` are pydantic's errors, `stage` is "in" or "out"."""

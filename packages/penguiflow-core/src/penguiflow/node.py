@@ -59,10 +59,8 @@ class NodePolicy:
     ordered: bool = True
     """True: one message of a trace at a time, in order. False: one trace's messages run side by side."""
     on_interrupted: _OnInterrupted = "rerun"
-    """What becomes of a node that was running when its process died: run it again, or fail the trace.
-
-    Without effect as yet: a trace ends with its process.
-    """
+    """What becomes of a node that was running when its process died, in a flow with a journal: run it again with the
+    same idempotency key, or fail the trace with `INTERRUPTED`."""
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
@@ -139,6 +137,8 @@ class Node:
         """The flows it hands to `ctx.call_playbook`: for diagrams, nothing checks them."""
         self.kind = "subflow" if self.playbooks else "node"
         """What diagrams draw: "node", "subflow", "router", "join", "remote"."""
+        self.emits_incomplete = False
+        """For a join: whether it goes on with the parts there are when no more can come."""
 
     def to(self, *nodes: Node) -> Adjacency:
         """Connect this node to `nodes`: what it returns goes to each of them, in this order."""

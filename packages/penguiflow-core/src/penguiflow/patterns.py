@@ -13,7 +13,6 @@ from penguiflow._annotations import takes_payload
 from penguiflow._bounds import invalid_bound
 from penguiflow._routing import check_policy, decide
 from penguiflow._runtime.context import Context
-from penguiflow._runtime.joins import FLUSH
 from penguiflow._runtime.validation import validation_failed
 from penguiflow.errors import FlowDefinitionError, FlowError, FlowErrorCode
 from penguiflow.node import Node, NodePolicy
@@ -108,20 +107,12 @@ def join_k(name: str, k: int, *, on_incomplete: Literal["error", "emit"] = "erro
     emit_incomplete = on_incomplete == "emit"
 
     async def join(message: Payload, ctx: Context) -> Payload:
-        bucket = ctx._bucket(need=k, emit_incomplete=emit_incomplete)
-        if bucket.fired:
-            ctx._post("core.join_late", need=k)
-            return None
-        if message is not FLUSH:
-            bucket.parts.append(message)
-            if len(bucket.parts) < k:
-                return None
-        bucket.fired = True
-        parts, bucket.parts = bucket.parts, []
-        return _join(parts)
+        parts = await ctx._collect(message, need=k, emit_incomplete=emit_incomplete)
+        return None if parts is None else _join(parts)
 
     node = Node(join, name=name, policy=_PASS_ON)
     node.kind = "join"
+    node.emits_incomplete = emit_incomplete
     return node
 
 

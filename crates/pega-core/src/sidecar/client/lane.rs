@@ -3,7 +3,6 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::sidecar::codec::broken;
@@ -25,11 +24,7 @@ pub(super) struct Lane {
 
 impl Lane {
     /// Connects and greets; a lane of no client yet gets the descriptor of the arena.
-    pub(super) fn open(
-        socket: &Path,
-        client: Option<[u8; 16]>,
-        reply_time: Option<Duration>,
-    ) -> Result<(Self, Greeting, Option<OwnedFd>)> {
+    pub(super) fn open(socket: &Path, client: Option<[u8; 16]>) -> Result<(Self, Greeting, Option<OwnedFd>)> {
         let connected = UnixStream::connect(socket).map_err(|error| {
             Error::new(
                 ErrorKind::Disconnected,
@@ -55,7 +50,7 @@ impl Lane {
             return Err(broken("the first frame of the server is not a greeting"));
         }
         let greeting = decode(payload)?;
-        lane.incoming.limit(reply_time)?;
+        lane.incoming.limit(None)?;
         Ok((lane, greeting, descriptor))
     }
 

@@ -18,7 +18,7 @@ from penguiflow_a2a._protocol.requests import ListTasksRequest, SendMessageReque
 from penguiflow_a2a._protocol.tasks import Artifact, Message, Role
 from penguiflow_a2a._server.callers import Caller
 from penguiflow_a2a._server.checks import check_message, check_modes
-from penguiflow_a2a._server.limits import ServerLimits
+from penguiflow_a2a._server.limits import A2ALimits
 from penguiflow_a2a._server.live import LiveTask
 from penguiflow_a2a._server.push import Pusher
 from penguiflow_a2a._server.records import TaskRecord
@@ -64,7 +64,7 @@ class Engine:
         flow: PenguiFlow,
         *,
         store: TaskStore,
-        limits: ServerLimits,
+        limits: A2ALimits,
         reader: Reader,
         answers: Callable[[Message], AnswerKind] | None,
         input_modes: frozenset[str],
@@ -107,7 +107,7 @@ class Engine:
         Raises:
             ProtocolError: the message is not as it has to be, or there is no room for it.
         """
-        payload = self._read(request)
+        self.check(request)
         message = request.message
         owner = caller.owner
         known = self._known(owner, message)
@@ -120,16 +120,16 @@ class Engine:
         if live.runner is None:
             self._admit(owner)
             self._idle.pop(live.record.id, None)
-        live.begin(request, payload, live.record.stamp(message))
+        live.begin(request, live.record.stamp(message))
         return live
 
     async def reply(self, request: SendMessageRequest, caller: Caller) -> Message:
         """Run a message through the flow and return its answer; there is no task."""
-        payload = self._read(request)
+        self.check(request)
         self._admit(caller.owner)
         try:
             record = TaskRecord(new_id(), request.message.context_id or new_id(), caller.owner)
-            envelope = self.envelope(request, payload, record, record.id)
+            envelope = self.envelope(request, record, record.id)
             async with await self.flow.submit(envelope) as trace:
                 values = [unwrapped(value) for _, value in await trace.results()]
         except FlowError as error:
@@ -193,19 +193,18 @@ class Engine:
         live = self._live.get(task_id)
         return None if live is None else live.record.rest_spelling
 
-    def _read(self, request: SendMessageRequest) -> Any:
-        """Return the payload of a message, which has to be as the protocol and the flow want it."""
-        message = request.message
-        check_message(message, self.limits)
-        check_modes(message, self._input_modes)
-        try:
-            return self._reader(message)
-        except ValueError as error:
-            raise ProtocolError(ErrorKind.INVALID_PARAMS, f"message: {error}") from error
+    def check(self, request: SendMessageRequest) -> None:
+        """Refuse a message that is not as it has to be.
+
+        Raises:
+            ProtocolError: it is not.
+        """
+        check_message(request.message, self.limits)
+        check_modes(request.message, self._input_modes)
 
     # What tasks at work need.
 
-    def envelope(self, request: SendMessageRequest, payload: Any, record: TaskRecord, trace_id: str) -> FlowMessage:
+    def envelope(self, request: SendMessageRequest, record: TaskRecord, trace_id: str) -> FlowMessage:
         """Return what the flow is given: the payload, and everything else about the call in its metadata."""
         message = request.message
         extra = Extra(message.metadata)
@@ -223,7 +222,7 @@ class Engine:
         if extra.is_given:
             about["callerTraceId"], about["callerMeta"] = extra.trace_id, extra.meta
         return FlowMessage(
-            payload=payload,
+            payload=self._reader(message),
             headers=Headers(tenant=request.tenant or "default"),
             trace_id=trace_id,
             deadline_s=self._deadline(extra.deadline_s),

@@ -16,7 +16,7 @@ from penguiflow_a2a._protocol.errors import ErrorKind, ProtocolError
 from penguiflow_a2a._protocol.requests import TaskPushNotificationConfig
 from penguiflow_a2a._server.addresses import Target, is_clean, refused, resolve, split_url
 from penguiflow_a2a._server.checks import check_id
-from penguiflow_a2a._server.limits import ServerLimits
+from penguiflow_a2a._server.limits import A2ALimits
 from penguiflow_a2a._server.records import TaskRecord
 from penguiflow_a2a._server.spellings import Spelling, WireEvent, dump
 from penguiflow_a2a._server.values import new_id
@@ -33,9 +33,7 @@ _MAX_TEXT_CHARS = 4096
 class Pusher:
     """Keeps push configurations and posts to them: in order for each configuration, and never to a private address."""
 
-    def __init__(
-        self, limits: ServerLimits, *, is_enabled: bool, note: Callable[[TaskRecord, str, bytes], None]
-    ) -> None:
+    def __init__(self, limits: A2ALimits, *, is_enabled: bool, note: Callable[[TaskRecord, str, bytes], None]) -> None:
         self.is_enabled = is_enabled
         self._limits = limits
         self._policy = limits.push

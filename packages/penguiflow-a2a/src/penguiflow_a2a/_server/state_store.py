@@ -11,7 +11,7 @@ from typing import Any
 from penguiflow import StateStore
 from penguiflow_a2a._protocol.requests import ListTasksRequest, TaskPushNotificationConfig
 from penguiflow_a2a._protocol.tasks import TaskState
-from penguiflow_a2a._server.limits import ServerLimits
+from penguiflow_a2a._server.limits import A2ALimits
 from penguiflow_a2a._server.records import TaskRecord
 from penguiflow_a2a._server.spellings import dump
 from penguiflow_a2a._server.store import Page, page_of
@@ -81,9 +81,9 @@ class StateTaskStore:
 
     keeps_changes = True
 
-    def __init__(self, store: StateStore, limits: ServerLimits | None = None) -> None:
+    def __init__(self, store: StateStore, limits: A2ALimits | None = None) -> None:
         self._store = store
-        self._limits = limits or ServerLimits()
+        self._limits = limits or A2ALimits()
         self._writers: dict[str, _Writer] = {}
         self._ended: OrderedDict[str, TaskRecord] = OrderedDict()
 

@@ -15,7 +15,7 @@ from penguiflow.types import Message, Payload
 if TYPE_CHECKING:
     from penguiflow._runtime.run import Run
 
-__all__ = ["admit", "admit_nowait", "admitted", "require_open"]
+__all__ = ["admit", "admit_at", "admit_nowait", "admitted", "require_open"]
 
 
 async def admit(run: Run, value: Payload, entries: Sequence[Station]) -> None:
@@ -59,6 +59,13 @@ def admit_nowait(run: Run, value: Payload, entries: Sequence[Station]) -> list[B
         # Branches must not see each other's changes to the metadata.
         own = value.model_copy(update={"meta": dict(value.meta)}) if fork else value
         _enter(station, Context(run, station, own, 0, origin), waiting)
+    return waiting
+
+
+def admit_at(station: Station, ctx: Context) -> list[Blocked]:
+    """Put a message that came by the bus into an inbox, or in line where that is full."""
+    waiting: list[Blocked] = []
+    _enter(station, ctx, waiting)
     return waiting
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from penguiflow.types import WM, FinalAnswer, Message, Payload
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["inherit_budgets", "take_hop"]
 
 
-def take_hop(run: Run, station: Station, value: Payload) -> Payload:
-    """Count one turn of a loop; where a budget is spent, end the loop in one `FinalAnswer` and return None."""
+def take_hop(run: Run, station: Station, value: Payload, give: Callable[[str, Payload], None]) -> Payload:
+    """Count one turn of a loop; where a budget is spent, give one `FinalAnswer` in its place and return None."""
     memory: WM = value.payload if isinstance(value, Message) else value
     spent = _spent(run, memory)
     if spent is None:
@@ -29,10 +30,7 @@ def take_hop(run: Run, station: Station, value: Payload) -> Payload:
     if events is not None:
         events.post("budget_exceeded", run, station, hops=memory.hops, tokens_used=memory.tokens_used)
     answer = FinalAnswer(text=spent)
-    # A reader of fetch() who is behind delays no loop: this one value may stand above its bound.
-    run.give_at_once(
-        station.name, value.model_copy(update={"payload": answer}) if isinstance(value, Message) else answer
-    )
+    give(station.name, value.model_copy(update={"payload": answer}) if isinstance(value, Message) else answer)
     return None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from penguiflow._runtime.delivery import find_edges, send, wait_for_room
 from penguiflow._runtime.fetchers import Fetchers
-from penguiflow._runtime.joins import Bucket, Buckets
+from penguiflow._runtime.joins import Buckets
 from penguiflow._runtime.kinds import CHUNK, MESSAGE, kind_of
 from penguiflow._runtime.origin import Origin, message_id
 from penguiflow._runtime.playbook import Playbook, run_playbook
@@ -17,7 +17,7 @@ from penguiflow.types import Headers, Message, Payload, StreamChunk
 
 if TYPE_CHECKING:
     from penguiflow._runtime.run import Run
-    from penguiflow._runtime.station import Station
+    from penguiflow._runtime.station import Edge, Station
     from penguiflow.node import Node
     from penguiflow.policies import PolicyLike
     from penguiflow.state import StateStore
@@ -120,9 +120,7 @@ class Context:
         if edges is None and kind_of(msg) is CHUNK and not self._run.done:
             await self._run.open_chunks().put(msg)
             return
-        blocked = send(self, msg, edges)
-        if blocked:
-            await wait_for_room(self._station, blocked)
+        await self._send_and_wait(msg, edges)
 
     def emit_nowait(self, msg: Payload, to: Node | str | Sequence[Node | str] | None = None) -> None:
         """Send a message as `emit` does, or not at all.
@@ -132,7 +130,7 @@ class Context:
             UnknownTarget: `to` names no successor of this node.
         """
         edges = None if to is None else find_edges(self._station, to, self._run.trace_id)
-        send(self, msg, edges, wait=False)
+        self._send_at_once(msg, edges)
 
     async def emit_chunk(
         self,
@@ -168,9 +166,7 @@ class Context:
         if edges is None:
             await chunks.put(chunk)
             return chunk
-        blocked = send(self, chunk, edges)
-        if blocked:
-            await wait_for_room(station, blocked)
+        await self._send_and_wait(chunk, edges)
         return chunk
 
     async def fetch(self) -> Payload:
@@ -191,6 +187,7 @@ class Context:
             taken = await run.fetchers.fetch(self)
             if taken is None:
                 return None
+        self._note_taken(taken)
         run.pending -= 1
         value = taken._value
         if station.check_in is not None:
@@ -212,17 +209,33 @@ class Context:
         """
         return await run_playbook(self, playbook, parent_msg, timeout)
 
+    async def _send_and_wait(self, value: Payload, edges: Sequence[Edge] | None) -> None:
+        blocked = send(self, value, edges)
+        if blocked:
+            await wait_for_room(self._station, blocked)
+
+    def _send_at_once(self, value: Payload, edges: Sequence[Edge] | None) -> None:
+        send(self, value, edges, wait=False)
+
+    def _note_taken(self, taken: Context) -> None:
+        """Called with each further message that the node has fetched."""
+
     def _is_running(self) -> bool:
         """Whether the node has not returned yet; a task that it left behind may ask."""
         if asyncio.current_task() in self._station.workers:
             return True
         return any(invocation.belongs_to(self) for invocation in self._run.running or ())
 
-    def _bucket(self, *, need: int, emit_incomplete: bool) -> Bucket:
+    async def _collect(self, message: Payload, *, need: int, emit_incomplete: bool) -> list[Payload] | None:
+        """Put a part into the join at which this runs; returns the parts, once, where that fires it."""
         run = self._run
         if run.buckets is None:
             run.buckets = Buckets()
-        return run.buckets.of(self._station, self._hop, need=need, emit_incomplete=emit_incomplete)
+        bucket = run.buckets.of(self._station, self._hop, need=need, emit_incomplete=emit_incomplete)
+        if bucket.fired:
+            self._post("core.join_late", need=need)
+            return None
+        return bucket.take(message)
 
     def _new_stream(self, label: str = "") -> str:
         """Return a stream id that is not in use; `label` tells the streams of one invocation apart."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from penguiflow._runtime.run import Run
     from penguiflow.node import Node
 
-__all__ = ["find_edges", "is_adopted", "rewrap", "send", "wait_for_room"]
+__all__ = ["adopt", "find_edges", "is_adopted", "rewrap", "send", "send_along", "wait_for_room"]
 
 # Turns of a loop after which the origin of its messages is folded into one id.
 _COLLAPSE_EVERY = 8
@@ -40,7 +40,7 @@ def send(ctx: Context, value: Payload, to: Sequence[Edge] | None, *, wait: bool 
         kind = kind_of(value)
     if kind is not PLAIN:
         if kind is MESSAGE:
-            value = _adopt(ctx, value)
+            value = adopt(ctx, value)
             kind = payload_kind(value)
         if kind is CHUNK and to is None:
             run.open_chunks().put_nowait(value)
@@ -61,7 +61,7 @@ def send(ctx: Context, value: Payload, to: Sequence[Edge] | None, *, wait: bool 
     origin = (ctx._origin, station.name, index)
     if len(edges) == 1 and kind is not WORKING:
         # type(ctx) is Context, which imports this module.
-        return _send_along(edges[0], type(ctx)(run, edges[0].station, value, ctx._hop, origin))
+        return send_along(edges[0], type(ctx)(run, edges[0].station, value, ctx._hop, origin))
     return _fan_out(ctx, value, kind, edges, origin)
 
 
@@ -81,16 +81,18 @@ def _fan_out(ctx: Context, value: Payload, kind: Kind, edges: Sequence[Edge], or
     for edge in edges:
         sent = value
         if edge.closing and kind is WORKING:
-            sent = take_hop(run, ctx._station, value)
+            # A reader of fetch() who is behind delays no loop: this one value may stand above its bound.
+            sent = take_hop(run, ctx._station, value, run.give_at_once)
             if sent is None:
                 continue
         elif fork:
             sent = value.model_copy(update={"meta": dict(value.meta)})
-        waiting += _send_along(edge, type(ctx)(run, edge.station, sent, ctx._hop, origin)) or ()
+        waiting += send_along(edge, type(ctx)(run, edge.station, sent, ctx._hop, origin)) or ()
     return waiting or None
 
 
-def _send_along(edge: Edge, ctx: Context) -> list[Blocked] | None:
+def send_along(edge: Edge, ctx: Context) -> list[Blocked] | None:
+    """Put a message into the inbox that an edge leads to; returns what to wait for where that is full."""
     station = edge.station
     if not edge.cyclic:
         return None if station.offer(ctx) else [Blocked(station, ctx)]
@@ -168,7 +170,7 @@ def _keeps_meta(ctx: Context, message: Message) -> bool:
     return message.meta is inherited or inherited.keys() <= message.meta.keys()
 
 
-def _adopt(ctx: Context, message: Message) -> Message:
+def adopt(ctx: Context, message: Message) -> Message:
     """Make a message that a node built belong to the invocation's trace; usually it does already."""
     run = ctx._run
     update: dict[str, object] = {}

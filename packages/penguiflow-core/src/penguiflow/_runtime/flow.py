@@ -12,7 +12,9 @@ from penguiflow._routing import check_policy
 from penguiflow._runtime.admission import admit, admit_nowait, admitted, require_open
 from penguiflow._runtime.events import Listener
 from penguiflow._runtime.graph import Graph
+from penguiflow._runtime.journal import Journal
 from penguiflow._runtime.kinds import KINDS, MESSAGE, kind_of
+from penguiflow._runtime.resume import resume as resume_trace
 from penguiflow._runtime.rookery import Rookery
 from penguiflow._runtime.run import Run
 from penguiflow._runtime.runtime import Runtime
@@ -24,7 +26,7 @@ from penguiflow.metrics import FlowEvent
 from penguiflow.node import Adjacency, Node
 from penguiflow.policies import PolicyLike
 from penguiflow.registry import ModelRegistry
-from penguiflow.state import StateStore
+from penguiflow.state import JournalStore, StateStore
 from penguiflow.types import Message, Payload, new_trace_id
 
 __all__ = ["PenguiFlow", "Running", "create"]
@@ -114,13 +116,21 @@ class PenguiFlow:
         policies: Mapping[str, PolicyLike] | None = None,
         state_store: StateStore | None = None,
         message_bus: MessageBus | None = None,
+        lease_s: float = 30.0,
+        resume: bool = True,
     ) -> Running:
         """Start the flow at once; what is returned may be awaited, or used with `async with` to stop it at the end.
 
         `registry` gives the models that nodes are validated against; `policies` decides for routers, by their name.
 
+        With a `state_store` that is a `JournalStore`, each step is recorded before what it sends leaves, and a trace
+        whose process died is taken up again by any process that runs the flow on the same store: after `lease_s`
+        seconds, or at once where its process was on this machine. `resume=False` leaves them alone. `nodes` says
+        which nodes this process runs, all by default; the others run in processes that share the `message_bus`.
+
         Raises:
-            FlowDefinitionError: the flow runs already, a node lacks its models, or a policy names no router.
+            FlowDefinitionError: the flow runs already, a node lacks its models, a policy names no router, or nodes
+                are left out and there is no bus or no journal to reach them by.
         """
         if self._runtime is not None and not self._runtime.loop.is_closed():
             raise FlowDefinitionError(f"flow {self.name!r} runs already; stop it first, or build a second one")
@@ -131,7 +141,9 @@ class PenguiFlow:
         for name, given, protocol in (("state_store", store, StateStore), ("message_bus", bus, MessageBus)):
             if given is not None and not isinstance(given, protocol):
                 raise FlowDefinitionError(f"{name} is {given!r}, which lacks a method of {protocol.__name__}")
-        self._require_all_nodes(nodes)
+        if not lease_s > 0:
+            raise invalid_bound("lease_s", lease_s, "a positive number of seconds")
+        here = self._check_nodes(nodes, store, bus)
         for router, policy in (policies or {}).items():
             if router not in self.nodes or self.nodes[router].kind != "router":
                 raise FlowDefinitionError(f"policies name {router!r}, which is no router of flow {self.name!r}")
@@ -144,8 +156,23 @@ class PenguiFlow:
             policies=dict(policies or {}),
             state_store=store,
             errors_as_values=self._errors_as_values,
+            here=here,
         )
         self._rookery = self._runtime.rookery
+        if isinstance(store, JournalStore):
+            self._runtime.keep_journal(
+                Journal(
+                    self._runtime,
+                    store,
+                    self.graph,
+                    registry,
+                    flow=self.name,
+                    version=self.version,
+                    lease_s=lease_s,
+                    resume=resume,
+                    bus=bus,
+                )
+            )
         self._runtime.start(self._listeners, None)
         return Running(self)
 
@@ -199,6 +226,9 @@ class PenguiFlow:
             await runtime.store.wait_for_room()
             runtime = self._require_running("submit()")
         entries = runtime.entries if to is None else self._choose(runtime, to)
+        if runtime.journal is not None:
+            _require_own_loop(runtime)
+            return Trace(await runtime.journal.submit(msg, entries))
         run = _open(runtime, msg, emitted=False)
         waiting = admit_nowait(run, msg, entries)
         if waiting:
@@ -215,6 +245,9 @@ class PenguiFlow:
         runtime = self._require_running("submit_nowait()")
         entries = runtime.entries if to is None else self._choose(runtime, to)
         require_open(entries, msg.trace_id if isinstance(msg, Message) else None)
+        if runtime.journal is not None:
+            _require_own_loop(runtime)
+            return Trace(runtime.journal.submit_nowait(msg, entries))
         run = _open(runtime, msg, emitted=False)
         admit_nowait(run, msg, entries)
         return Trace(run)
@@ -253,6 +286,7 @@ class PenguiFlow:
             TraceActive: the message's trace id is that of a submitted trace.
         """
         runtime = self._require_running("emit()")
+        self._require_every_node(runtime, "emit()")
         if runtime.rookery.congested:
             await runtime.rookery.wait_for_room()
         if runtime.store is not None and runtime.store.congested:
@@ -269,6 +303,7 @@ class PenguiFlow:
             QueueFull: an entry node has `queue_maxsize` messages waiting; nothing was sent.
         """
         runtime = self._require_running("emit_nowait()")
+        self._require_every_node(runtime, "emit_nowait()")
         entries = runtime.entries if to is None else self._choose(runtime, to)
         require_open(entries, msg.trace_id if isinstance(msg, Message) else None)
         admit_nowait(_open(runtime, msg, emitted=True), msg, entries)
@@ -295,8 +330,48 @@ class PenguiFlow:
         runtime = self._require_running("cancel()", stopping=True)
         run = runtime.active.get(trace_id)
         if run is None:
-            return Cancellation(False)
+            journal = runtime.journal
+            return Cancellation(False, None if journal is None else journal.spawn(journal.cancel(trace_id)))
         return Cancellation(True, runtime.cancel(run))
+
+    async def resume(self, trace_id: str, *, force: bool = False) -> Trace:
+        """Go on with a trace whose process has died, from what is recorded of it, and return its handle.
+
+        Nodes whose step is recorded do not run again; those that were running do, with the same idempotency key,
+        unless their policy is `on_interrupted="fail"`. A trace that has ended is returned as it ended. One that
+        another process may still hold is waited for as long as its lease lasts; `force` takes it over at once: that
+        process can then write nothing more for it.
+
+        Raises:
+            TraceUnknown: the store knows no such trace.
+            TraceActive: another process works on it.
+            GraphChanged: it was begun by a flow of another shape.
+        """
+        return Trace(await resume_trace(self._require_journal("resume()"), trace_id, force=force))
+
+    async def attach(self, trace_id: str) -> Trace:
+        """Return the handle of a trace that was submitted anywhere, to await it or to cancel it.
+
+        Chunks go to the process that submitted it.
+
+        Raises:
+            TraceUnknown: the store knows no such trace.
+        """
+        return Trace(await self._require_journal("attach()").attach(trace_id))
+
+    def _require_every_node(self, runtime: Runtime, operation: str) -> None:
+        if runtime.journal is not None and runtime.journal.crosses:
+            raise FlowDefinitionError(
+                f"{operation} and fetch() stay in one process, and some nodes of the flow run elsewhere; use submit()"
+            )
+
+    def _require_journal(self, operation: str) -> Journal:
+        journal = self._require_running(operation).journal
+        if journal is None:
+            raise FlowDefinitionError(
+                f"{operation} needs a state store with a journal (penguiflow.state.JournalStore): pass one to run()"
+            )
+        return journal
 
     async def borrow(self, caller: Runtime, registry: ModelRegistry | None) -> Runtime:
         """Take the flow as a playbook, to be given back by `give_back`.
@@ -361,14 +436,28 @@ class PenguiFlow:
                 f"{operation} needs a running event loop: call it from async code, or use flow.ask_sync(msg)"
             ) from None
 
-    def _require_all_nodes(self, nodes: Collection[str] | None) -> None:
-        if nodes is None:
-            return
-        left_out = [name for name in self.nodes if name not in self.graph.entry_names(nodes)]
-        if left_out:
+    def _check_nodes(
+        self, nodes: Collection[str] | None, store: StateStore | None, bus: MessageBus | None
+    ) -> frozenset[str]:
+        """Return the nodes that run here.
+
+        Raises:
+            FlowDefinitionError: some are left out, and nothing leads to those.
+        """
+        here = frozenset(self.nodes if nodes is None else self.graph.entry_names(nodes))
+        left_out = [name for name in self.nodes if name not in here]
+        for wanted, found in (("message_bus", bus), ("state_store", store)):
+            if left_out and found is None:
+                raise FlowDefinitionError(
+                    f"nodes={sorted(here)} leaves out {left_out}, which other processes run, and there is no {wanted} "
+                    f"to reach them by; pass {wanted}=..., or leave nodes out to run every node here"
+                )
+        if left_out and not isinstance(store, JournalStore):
             raise FlowDefinitionError(
-                f"nodes={sorted(nodes)} leaves out {left_out}: this version runs every node of a flow in one process"
+                f"nodes={sorted(here)} leaves out {left_out}: a flow that crosses processes needs a state store with a "
+                f'journal (penguiflow.state.JournalStore), and {store!r} is none: pip install "penguiflow[state]"'
             )
+        return here
 
     def _choose(self, runtime: Runtime, to: Node | str | Sequence[Node | str]) -> list[Station]:
         wanted = [to] if isinstance(to, Node | str) else to
@@ -401,10 +490,7 @@ def create(*adjacencies: Adjacency | Node, **options: Any) -> PenguiFlow:
 
 
 def _open(runtime: Runtime, msg: Payload, *, emitted: bool) -> Run:
-    if runtime.loop is not asyncio.get_running_loop():
-        raise FlowDefinitionError(
-            "the flow runs in another event loop; hand the message over with asyncio.run_coroutine_threadsafe(...)"
-        )
+    _require_own_loop(runtime)
     if (KINDS.get(type(msg)) or kind_of(msg)) is not MESSAGE:
         # A fresh id is nobody else's, so it needs no look.
         trace_id = new_trace_id()
@@ -414,3 +500,10 @@ def _open(runtime: Runtime, msg: Payload, *, emitted: bool) -> Run:
     if active is not None and active.emitted and emitted:
         return active
     return runtime.open_run(msg.trace_id, msg, emitted=emitted)
+
+
+def _require_own_loop(runtime: Runtime) -> None:
+    if runtime.loop is not asyncio.get_running_loop():
+        raise FlowDefinitionError(
+            "the flow runs in another event loop; hand the message over with asyncio.run_coroutine_threadsafe(...)"
+        )

@@ -15,6 +15,8 @@ from penguiflow._runtime.blocking import Blocked
 from penguiflow._runtime.context import Context
 from penguiflow._runtime.delivery import is_adopted, rewrap, send, wait_for_room
 from penguiflow._runtime.kinds import KINDS, MESSAGE, PLAIN, Kind, kind_of
+from penguiflow._runtime.outbox import Outbox
+from penguiflow._runtime.posting import post
 from penguiflow._runtime.station import Station
 from penguiflow._runtime.timers import Timer
 from penguiflow._runtime.validation import validation_failed
@@ -180,7 +182,7 @@ def begin(ctx: Context) -> Invocation | None:
             _give_up(station, ctx, validation_failed(run.trace_id, station.name, "in", error))
             return None
     events = station.runtime.events
-    if events is not None:
+    if events is not None and not (run.unit is not None and run.unit.is_recorded(ctx)):
         ctx._started = events.node_started(station, run, ctx._attempt)
     context = run.context.copy()
     coro: Any = station.func(value, ctx)
@@ -245,18 +247,24 @@ def _returned(
     if run.done:
         station.end(run)
         return None
-    if value is not None and station.check_out is not None and not checked:
+    if value is not None and station.check_out is not None and not checked and type(value) is not Outbox:
         try:
             value = station.check_out(rewrap(ctx, value))
         except Exception as error:
             _failed(station, ctx, validation_failed(run.trace_id, station.name, "out", error))
             return None
     events = station.runtime.events
-    if events is not None:
+    if events is not None and not (type(value) is Outbox and value.replayed):
         events.node_ended(station, run, ctx)
     if value is not None:
         try:
-            blocked = send(ctx, value, None)
+            if type(value) is Outbox:
+                rest = post(value, ctx)
+                if rest is not None:
+                    return _see_off(station, ctx, rest, context)
+                blocked = None
+            else:
+                blocked = send(ctx, value, None)
         except Exception as error:
             # Not by the runtime alone: a Message of the user's own class may copy itself in its own way.
             _give_up(station, ctx, _as_flow_error(ctx, error))
@@ -265,6 +273,18 @@ def _returned(
             return _deliver(station, ctx, blocked, context)
     station.end(run)
     return None
+
+
+def _see_off(
+    station: Station, ctx: Context, sending: Coroutine[Any, Any, None], context: contextvars.Context
+) -> Invocation | None:
+    """Wait until everything that a recorded invocation sends is on its way."""
+    try:
+        first = context.run(sending.send, None)
+    except StopIteration:
+        station.end(ctx._run)
+        return None
+    return Invocation(station, ctx, sending, context, first, delivering=True)
 
 
 def _deliver(station: Station, ctx: Context, blocked: list[Blocked], context: contextvars.Context) -> Invocation:

@@ -34,6 +34,16 @@ class Bucket:
     parts: list[Payload] = field(default_factory=list)
     fired: bool = False
 
+    def take(self, message: Payload) -> list[Payload] | None:
+        """Add a part; returns all of them where it was the last one, or said that none will come."""
+        if message is not FLUSH:
+            self.parts.append(message)
+            if len(self.parts) < self.need:
+                return None
+        self.fired = True
+        parts, self.parts = self.parts, []
+        return parts
+
 
 class Buckets:
     """The buckets of one run. A join inside a loop has one for each turn, so turns do not mix."""

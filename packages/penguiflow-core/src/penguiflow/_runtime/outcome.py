@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from penguiflow.errors import MultipleResults
+from penguiflow.errors import FlowError, FlowErrorCode, JoinIncomplete, MultipleResults, TraceCancelled
 from penguiflow.types import Payload
 
 if TYPE_CHECKING:
     from penguiflow._runtime.run import Run
+    from penguiflow.state import TraceOutcome
 
-__all__ = ["all_values", "only_value"]
+__all__ = ["all_values", "as_error", "only_value"]
 
 
 def only_value(run: Run) -> Payload:
@@ -34,6 +35,17 @@ def all_values(run: Run) -> list[tuple[str, Payload]]:
     """
     _raise_error(run)
     return list(run.results)
+
+
+def as_error(trace_id: str, outcome: TraceOutcome) -> FlowError:
+    """Return the error of a trace that did not complete, from how the store describes it."""
+    payload = outcome.error or {}
+    code, node_name = payload.get("code", FlowErrorCode.TRACE_CANCELLED), payload.get("node_name")
+    if code == FlowErrorCode.TRACE_CANCELLED:
+        return TraceCancelled(trace_id, payload.get("message", "the trace was cancelled"))
+    if code == FlowErrorCode.JOIN_INCOMPLETE and "have" in payload:
+        return JoinIncomplete(trace_id, node_name or "", payload["have"], payload["need"])
+    return FlowError(trace_id, node_name, code, payload.get("message", "the trace failed"))
 
 
 def _raise_error(run: Run) -> None:

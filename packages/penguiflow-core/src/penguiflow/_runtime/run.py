@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from penguiflow._runtime.caller_slot import CallerSlot
     from penguiflow._runtime.invocation import Invocation
     from penguiflow._runtime.runtime import Runtime
+    from penguiflow._runtime.unit import Ending
 
 __all__ = ["RESULTS_CAP", "Run"]
 
@@ -55,19 +56,23 @@ class Run:
         "error",
         "fetchers",
         "hops_left",
+        "key",
         "lanes",
         "message",
         "parent",
         "pending",
         "playbooks",
         "priority",
+        "reply_to",
         "results",
         "running",
         "runtime",
         "scope",
         "timers",
         "tokens_left",
+        "told",
         "trace_id",
+        "unit",
         "unseen",
         "waiters",
     )
@@ -87,6 +92,14 @@ class Run:
         """Invocations that are suspended; one that never awaits can be interrupted by nobody."""
         self.results: list[tuple[str, Payload]] = []
         self.done = False
+        """Whether it has ended, so that nothing more may happen in it."""
+        self.told = False
+        """Whether whoever waits knows; later than `done` only where the end is written down first."""
+        self.unit: Ending | None = None
+        """What a store knows of it; None where nothing is written down."""
+        self.key = trace_id
+        """Under which it is active."""
+        self.reply_to: str | None = None
         self.error: FlowError | None = None
         self.unseen: Unseen | None = None
         self.waiters: list[asyncio.Future[None]] | None = None
@@ -120,15 +133,21 @@ class Run:
         """
         if self.emitted:
             return self.runtime.rookery.give(ctx, value)
-        if len(self.results) >= RESULTS_CAP:
-            raise FlowError(
-                self.trace_id,
-                ctx._station.name,
-                FlowErrorCode.QUEUE_OVERFLOW,
-                f"the trace gave more than {RESULTS_CAP} values; stream them with ctx.emit_chunk, or split the trace",
-            )
-        self.results.append((ctx._station.name, value))
+        self.give_named(ctx._station.name, value)
         return None
+
+    def give_named(self, exit_name: str, value: Payload) -> None:
+        """Add a value to what a submitted trace gives.
+
+        Raises:
+            FlowError: `QUEUE_OVERFLOW`, the trace gave more values than are kept.
+        """
+        if len(self.results) >= RESULTS_CAP:
+            message = (
+                f"the trace gave more than {RESULTS_CAP} values; stream them with ctx.emit_chunk, or split the trace"
+            )
+            raise FlowError(self.trace_id, exit_name, FlowErrorCode.QUEUE_OVERFLOW, message)
+        self.results.append((exit_name, value))
 
     def keep(self, exit_name: str, value: Payload) -> bool:
         """Keep a value for whoever awaits the trace; false where it has to go through `give`."""
@@ -148,7 +167,7 @@ class Run:
         """Return where the chunks of the trace go."""
         if self.chunks is None:
             self.chunks = Chunks(self.trace_id, self.runtime.queue_maxsize)
-            if self.done:
+            if self.told:
                 self.chunks.close()
         return self.chunks
 
@@ -157,6 +176,9 @@ class Run:
         if self.done or self.pending:
             return
         if self.fetchers is not None and self.fetchers.exhausted():
+            return
+        if self.unit is not None:
+            self.unit.settled()
             return
         if self.buckets is None:
             self.finish(None)
@@ -189,20 +211,32 @@ class Run:
         self.fail(FlowError(self.trace_id, None, FlowErrorCode.DEADLINE_EXCEEDED, message))
 
     def finish(self, error: FlowError | None) -> None:
-        """End the run: tell those who wait, free the id, and stop what is left of it."""
+        """End the run: stop what is left of it and tell those who wait, once its end is written down if it must be."""
         self.done = True
         self.error = error
-        runtime = self.runtime
-        runtime.active.pop(self.trace_id, None)
-        if runtime.empty is not None and not runtime.active:
-            runtime.empty.set()
         if self.deadline_timer is not None:
             self.deadline_timer.cancel()
             self.deadline_timer = None
         if error is not None:
-            self.unseen = None if self.emitted else Unseen(error)
             self._unwind()
-        if self.chunks is not None and self.parent is None:
+        if self.unit is None:
+            self.tell()
+        else:
+            self.unit.ended()
+
+    def tell(self) -> None:
+        """Tell those who wait that the run has ended, and free its id."""
+        if self.told:
+            return
+        self.told = True
+        runtime, error = self.runtime, self.error
+        if runtime.active.get(self.key) is self:
+            del runtime.active[self.key]
+        if runtime.empty is not None and not runtime.active:
+            runtime.empty.set()
+        if error is not None:
+            self.unseen = None if self.emitted or self.is_part else Unseen(error)
+        if self.chunks is not None and self.parent is None and not self.is_part:
             self.chunks.close()
         if self.emitted and error is not None:
             runtime.rookery.failed(self, error)
@@ -212,6 +246,11 @@ class Run:
                     waiter.set_result(None)
             self.waiters = None
         self.buckets = self.fetchers = None
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is one unit of a trace that somebody else awaits, so that neither chunks nor errors end here."""
+        return self.key != self.trace_id
 
     def note_seen(self) -> None:
         """Note that somebody was told of the run's error."""
@@ -237,7 +276,7 @@ class Run:
 
     async def wait(self) -> None:
         """Return when the run has ended. Cancelling the wait changes nothing in the run."""
-        if self.done:
+        if self.told:
             return
         waiter = self.runtime.loop.create_future()
         if self.waiters is None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from penguiflow._described import describe
 from penguiflow._runtime.blocking import BlockingQueue
 from penguiflow._runtime.events import EventHub, Listener
 from penguiflow._runtime.graph import Graph
 from penguiflow._runtime.invocation import GRACE_S
+from penguiflow._runtime.journal import Journal
+from penguiflow._runtime.posting import journaled
 from penguiflow._runtime.rookery import Rookery
 from penguiflow._runtime.run import Run
 from penguiflow._runtime.station import Edge, Station
@@ -48,6 +50,7 @@ class Runtime:
         policies: Mapping[str, PolicyLike],
         state_store: StateStore | None,
         errors_as_values: bool,
+        here: Collection[str],
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.queue_maxsize = queue_maxsize
@@ -69,7 +72,10 @@ class Runtime:
         self.unwinding: dict[Run, asyncio.Future[None]] = {}
         """Runs that have ended while nodes of theirs still stop; resolved when the last one has."""
         self.stations = self._build(graph, registry)
+        for name, station in self.stations.items():
+            station.far = name not in here
         self.entries = [self.stations[name] for name in graph.entries]
+        self.journal: Journal | None = None
 
     def _build(self, graph: Graph, registry: ModelRegistry | None) -> dict[str, Station]:
         stations = {
@@ -88,6 +94,12 @@ class Runtime:
                 station.only_target = station.edges[0].station
         return stations
 
+    def keep_journal(self, journal: Journal) -> None:
+        """Record every step from now on."""
+        self.journal = journal
+        for station in self.stations.values():
+            station.func = journaled(station)
+
     def start(self, listeners: list[Listener], events: EventHub | None) -> None:
         """Start what runs beside the nodes; `events` is the hub of a calling flow, used where nothing listens here."""
         if self.store is not None:
@@ -97,6 +109,8 @@ class Runtime:
             self.events.start()
         elif events is not None:
             self.events, self.owns_events = events, False
+        if self.journal is not None:
+            self.journal.start()
 
     def listen(self, listeners: list[Listener]) -> None:
         """Start telling listeners that were added while the flow runs."""
@@ -178,6 +192,8 @@ class Runtime:
     async def stop(self, *, drain: bool, timeout_s: float | None) -> None:
         """Finish or drop what is at work, then end workers, timers and listeners."""
         self.accepting = False
+        if self.journal is not None:
+            await self.journal.close()
         try:
             if drain and self.active:
                 self.rookery.drain()
@@ -207,6 +223,8 @@ class Runtime:
             await asyncio.wait(unwinding, timeout=GRACE_S)
         await self.workers.stop(GRACE_S)
         self.timers.clear()
+        if self.journal is not None:
+            await self.journal.stop(_FLUSH_S)
         if self.events is not None and self.owns_events:
             await self.events.stop(_FLUSH_S)
         if self.store is not None:
@@ -217,6 +235,11 @@ class Runtime:
         logger.error(
             "node %r of trace %s ignored its cancellation for %s s and is left behind", node_name, trace_id, GRACE_S
         )
+
+    def store_failed(self, run: Run, what: str, error: Exception) -> FlowError:
+        """Return the error of a trace for which the state store does not do its work."""
+        message = f"the state store {what}: {describe(error)}"
+        return FlowError(run.trace_id, None, FlowErrorCode.STORE_FAILED, message, error)
 
     def crashed(self, run: Run, error: Exception) -> None:
         """Fail a run whose message the runtime itself could not handle."""

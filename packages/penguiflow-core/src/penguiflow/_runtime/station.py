@@ -72,6 +72,7 @@ class Station(BlockingQueue):
         "check_in",
         "check_out",
         "edges",
+        "far",
         "func",
         "gate",
         "index",
@@ -116,6 +117,8 @@ class Station(BlockingQueue):
         self.edges: tuple[Edge, ...] = ()
         self.only_target: Station | None = None
         """The one successor of a simple station; None for an exit."""
+        self.far = False
+        """Whether its node runs in other processes only."""
         self.simple = False
         """Whether it is an exit or has one successor, off any cycle."""
         self.gate = Gate(self)

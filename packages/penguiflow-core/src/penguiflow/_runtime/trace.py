@@ -18,20 +18,22 @@ class Cancellation(int):
     """What `cancel` returns: true if there was an active trace to cancel.
 
     The trace has ended when the call returns. Awaiting this waits, besides, for its nodes to have unwound, and gives
-    the plain bool.
+    the plain bool. A trace that runs in other processes only is false here, and is cancelled when this is awaited,
+    which gives whether there was one.
     """
 
-    _unwound: asyncio.Future[None] | None
+    _rest: asyncio.Future[Any] | None
 
-    def __new__(cls, found: bool, unwound: asyncio.Future[None] | None = None) -> Self:
+    def __new__(cls, found: bool, rest: asyncio.Future[Any] | None = None) -> Self:
         self = super().__new__(cls, found)
-        self._unwound = unwound
+        self._rest = rest
         return self
 
     def __await__(self) -> Generator[Any, None, bool]:
-        if self._unwound is not None and not self._unwound.done():
-            yield from asyncio.shield(self._unwound).__await__()
-        return bool(self)
+        if self._rest is None:
+            return bool(self)
+        elsewhere = yield from asyncio.shield(self._rest).__await__()
+        return bool(self) or bool(elsewhere)
 
     def __repr__(self) -> str:
         return repr(bool(self))
@@ -57,7 +59,7 @@ class Trace:
     @property
     def done(self) -> bool:
         """Whether the trace has ended, in whatever way."""
-        return self._run.done
+        return self._run.told
 
     @property
     def error(self) -> FlowError | None:
@@ -78,7 +80,7 @@ class Trace:
             FlowError: the trace failed; `partial` holds what it gave before.
         """
         run = self._run
-        if not run.done:
+        if not run.told:
             await run.wait()
         _note_fetch(run)
         return only_value(run)
@@ -90,7 +92,7 @@ class Trace:
             FlowError: the trace failed; `partial` holds what it gave before.
         """
         run = self._run
-        if not run.done:
+        if not run.told:
             await run.wait()
         _note_fetch(run)
         return all_values(run)
@@ -142,7 +144,7 @@ class ChunkReader(AsyncIterator[StreamChunk]):
 
     async def __anext__(self) -> StreamChunk:
         run = self._run
-        if run.done and run.chunks is None:
+        if run.told and run.chunks is None:
             return self._end()
         chunks = run.open_chunks()
         if not self._reading:

@@ -1,0 +1,188 @@
+"""Goes on with traces whose process has died."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from penguiflow._described import describe
+from penguiflow._runtime.kinds import MESSAGE, kind_of
+from penguiflow._runtime.mirror import ended
+from penguiflow._runtime.owner import is_dead
+from penguiflow._runtime.run import Run
+from penguiflow.errors import FlowDefinitionError, FlowError, GraphChanged, TraceActive, TraceUnknown
+from penguiflow.state import Lease, LeaseHolder, TraceRecord
+from penguiflow.types import Message
+
+if TYPE_CHECKING:
+    from penguiflow._runtime.journal import Journal
+
+__all__ = ["Reclaimer", "resume"]
+
+# Traces taken up in one look at the store.
+_BATCH = 100
+# Traces that cannot go on here are remembered, so that each is logged once; a program has few.
+_REFUSED_CAP = 10_000
+
+logger = logging.getLogger("penguiflow")
+
+
+async def resume(journal: Journal, trace_id: str, *, force: bool) -> Run:
+    """Go on with a trace; one that has ended is returned as it is."""
+    running = journal.runtime.active.get(trace_id)
+    if running is not None:
+        return running
+    record = await journal.store.load_trace(trace_id)
+    if record is None:
+        raise TraceUnknown(trace_id)
+    if record.outcome.state != "running":
+        return ended(journal, record)
+    check_shape(journal, record)
+    lease = await _claim(journal, record, force=force)
+    if lease is None:
+        latest = await journal.store.load_trace(trace_id)
+        if latest is None or latest.outcome.state == "running":
+            raise TraceActive(trace_id)
+        return ended(journal, latest)
+    return await take_up(journal, record, lease)
+
+
+async def _claim(journal: Journal, record: TraceRecord, *, force: bool) -> Lease | None:
+    """Take the first unit of a trace; where someone holds it who may be dead, wait until the lease would lapse."""
+    trace_id, here = record.start.trace_id, journal.owner
+    waited = False
+    while True:
+        claim = await journal.store.claim(
+            trace_id, "", owner=here.name, lease_s=journal.lease_s, generation=record.generation, force=force
+        )
+        if claim.lease is not None or claim.state != "running" or claim.holder is None:
+            return claim.lease
+        if is_dead(claim.holder, here):
+            force = True
+            continue
+        if waited:
+            raise TraceActive(trace_id)
+        waited = True
+        await asyncio.sleep(claim.remaining_s)
+
+
+async def take_up(journal: Journal, record: TraceRecord, lease: Lease) -> Run:
+    """Run what is not recorded yet of a trace that was claimed."""
+    start, runtime = record.start, journal.runtime
+    first = start.entries[0] if start.entries else None
+    try:
+        msg = journal.codec.decode(start.message, source=None, target=first, trace_id=start.trace_id)
+        message: Message | None = msg if kind_of(msg) is MESSAGE else None
+        run = runtime.open_run(start.trace_id, message, emitted=False)
+    except BaseException:
+        await journal.store.release(lease, done=False)
+        raise
+    run.pending += 1
+    run.priority = start.priority
+    if start.deadline_s is not None:
+        run.tighten_deadline(start.deadline_s)
+    steps = {step.message_id: step for step in await journal.store.load_steps(start.trace_id)}
+    entries = [runtime.stations[name] for name in start.entries]
+    await journal.begin(run, lease, msg, entries, steps=steps)
+    return run
+
+
+def check_shape(journal: Journal, record: TraceRecord) -> None:
+    """Check that a trace began with a flow of this shape.
+
+    Raises:
+        GraphChanged: nodes or edges differ.
+    """
+    if record.start.flow != journal.flow:
+        raise FlowDefinitionError(
+            f"the trace belongs to flow {record.start.flow!r}, not to {journal.flow!r}; resume it with that one",
+            trace_id=record.start.trace_id,
+        )
+    differences = list(_differences(record.start.graph, journal.graph))
+    if differences:
+        raise GraphChanged(record.start.trace_id, journal.flow, differences)
+
+
+def _differences(then: Mapping[str, Sequence[str]], now: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for name in then:
+        if name not in now:
+            yield f"node {name!r} is missing"
+        elif list(then[name]) != list(now[name]):
+            yield f"node {name!r} led to {list(then[name])} and leads to {list(now[name])}"
+    for name in now:
+        if name not in then:
+            yield f"node {name!r} is new"
+
+
+class Reclaimer:
+    """Looks for traces of the flow that nobody works on, and takes them up; at the start, and from time to time."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._refused: set[tuple[str, int]] = set()
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        journal = self._journal
+        while True:
+            taken = 0
+            try:
+                taken = await self._look()
+            except Exception as error:
+                logger.warning("abandoned traces of flow %r could not be looked for: %s", journal.flow, describe(error))
+            if taken < _BATCH:
+                await asyncio.sleep(journal.lease_s / 3)
+
+    async def _look(self) -> int:
+        journal = self._journal
+        limit = _BATCH + len(self._refused)
+        holders = await journal.store.unfinished(
+            journal.flow, owner=journal.owner.name, host=journal.owner.host, limit=limit
+        )
+        taken = 0
+        for holder in holders:
+            if not journal.runtime.accepting:
+                return 0
+            if (
+                holder.trace_id,
+                holder.generation,
+            ) not in self._refused and holder.trace_id not in journal.runtime.active:
+                taken += await self._take(holder)
+        return taken
+
+    async def _take(self, holder: LeaseHolder) -> bool:
+        journal = self._journal
+        dead = is_dead(holder.owner, journal.owner)
+        if holder.remaining_s > 0 and not dead:
+            return False
+        record = await journal.store.load_trace(holder.trace_id)
+        if record is None or record.outcome.state != "running" or record.generation != holder.generation:
+            return False
+        if record.start.version != journal.version:
+            self._refuse(holder)
+            return False
+        try:
+            check_shape(journal, record)
+            claim = await journal.store.claim(
+                holder.trace_id,
+                "",
+                owner=journal.owner.name,
+                lease_s=journal.lease_s,
+                generation=holder.generation,
+                force=dead,
+            )
+            if claim.lease is None:
+                return False
+            await take_up(journal, record, claim.lease)
+        except FlowError as error:
+            logger.error("trace %s cannot go on here: %s", holder.trace_id, error)
+            self._refuse(holder)
+            return False
+        return True
+
+    def _refuse(self, holder: LeaseHolder) -> None:
+        if len(self._refused) >= _REFUSED_CAP:
+            self._refused.clear()
+        self._refused.add((holder.trace_id, holder.generation))
