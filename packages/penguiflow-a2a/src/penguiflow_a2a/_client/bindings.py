@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from penguiflow_a2a._client.exchange import Reply, Request
 from penguiflow_a2a._client.failures import AgentMisbehaved, AgentRefused, TaskUnknown
-from penguiflow_a2a._client.refusals import refusal_of_http, refusal_of_rpc, refusal_of_status
+from penguiflow_a2a._client.refusals import read_error, refusal_of_http, refusal_of_rpc, refusal_of_status
 from penguiflow_a2a._protocol.codecs import V03, V03_REST, V1, Codec
 from penguiflow_a2a._protocol.operations import METHOD_NAMES, Operation, Version
 from penguiflow_a2a._protocol.requests import SendMessageRequest
@@ -150,12 +150,9 @@ class JsonRpc(Binding):
         return response["result"]
 
     def _refused(self, request: Request, reply: Reply) -> AgentRefused:
-        try:
-            response = reply.json()
-        except AgentMisbehaved:
-            response = None
-        if isinstance(response, dict) and isinstance(response.get("error"), dict):
-            return refusal_of_rpc(self.agent_url, response["error"], request.what, reply=reply)
+        body = read_error(reply)
+        if isinstance(body.get("error"), dict):
+            return refusal_of_rpc(self.agent_url, body["error"], request.what, reply=reply)
         return refusal_of_http(self.agent_url, request.what, reply)
 
 
@@ -204,13 +201,11 @@ class HttpJson(Binding):
         return body
 
     def _refused(self, request: Request, reply: Reply) -> AgentRefused:
-        try:
-            body = reply.json()
-        except AgentMisbehaved:
-            body = None
-        refusal = refusal_of_http(self.agent_url, request.what, reply)
-        if isinstance(body, dict) and ("error" in body or "message" in body):
-            refusal = refusal_of_status(self.agent_url, body, request.what, reply=reply)
-        if reply.status == 404 and refusal.reason is None and request.what.startswith("tasks/"):
+        body = read_error(reply)
+        if "error" in body:
+            return refusal_of_status(self.agent_url, body, request.what, reply=reply)
+        # Version 0.3 has no more than the status to tell errors by.
+        if reply.status == 404 and request.what.startswith("tasks/"):
             return TaskUnknown(self.agent_url, f"{request.what} was answered with HTTP status 404", http_status=404)
-        return refusal
+        reason = "TASK_NOT_CANCELABLE" if reply.status == 409 and request.what == "tasks/cancel" else None
+        return refusal_of_http(self.agent_url, request.what, reply, reason=reason)

@@ -113,7 +113,7 @@ class Call:
 
     async def _begin(self) -> tuple[Feed, StreamEvent | None]:
         if self._message is None:
-            return await self._resume(self._after)
+            return await self._take_up(self._after, at_once=True)
         opening = asyncio.ensure_future(self._open(self._message))
         try:
             return await asyncio.shield(opening)
@@ -187,26 +187,34 @@ class Call:
     async def _go_on(self, feed: Feed) -> tuple[Feed, StreamEvent | None]:
         """Follow the task after a stream has ended before it."""
         await feed.aclose()
-        url, timeouts = self._agent.url, self._agent.exchange.timeouts
+        url = self._agent.url
         if self.task_id is None:
             raise self._lost or AgentMisbehaved(url, "the answer ended before it named a task or gave a message")
         if self._lifetime.left_s <= 0:
-            raise AgentTooSlow(url, "the call", limit="call_s", limit_s=timeouts.call_s)
+            raise AgentTooSlow(url, "the call", limit="call_s", limit_s=self._agent.exchange.timeouts.call_s)
         if not feed.is_stream:
             return PollFeed(self._agent, self.task_id, self._lifetime, at_once=False), None
-        after = feed.position
+        return await self._take_up(feed.position, at_once=False)
+
+    async def _take_up(self, after: str | None, *, at_once: bool) -> tuple[Feed, StreamEvent | None]:
+        """Take up the stream of the task past the event `after`, in as many attempts as there may be."""
+        timeouts = self._agent.exchange.timeouts
         while True:
-            if self._failures >= max(timeouts.retries, 1):
-                raise self._lost or AgentMisbehaved(url, "the stream ends again and again before its task has")
-            pause = backoff_s(timeouts, self._stale)
-            self._failures, self._stale = self._failures + 1, self._stale + 1
-            await asyncio.sleep(min(pause, max(self._lifetime.left_s, 0.0)))
+            if not at_once:
+                if self._failures >= max(timeouts.retries, 1):
+                    assert self._lost is not None
+                    raise self._lost
+                pause = backoff_s(timeouts, self._stale)
+                self._failures, self._stale = self._failures + 1, self._stale + 1
+                await asyncio.sleep(min(pause, max(self._lifetime.left_s, 0.0)))
             try:
-                return await self._resume(after)
+                taken_up = await self._resume(after)
+                self._failures = 0
+                return taken_up
             except A2AError as error:
                 if pause_s(error, timeouts, self._stale, idempotent=True) is None:
                     raise
-                self._lost = error
+                self._lost, at_once = error, False
 
     async def _resume(self, after: str | None) -> tuple[Feed, StreamEvent | None]:
         """Take up the stream of the task past the event `after` or, where nobody can tell, from the task as it is.

@@ -121,13 +121,16 @@ class Exchange:
             message = f"the request cannot be sent: {_said(error)}"
             raise AgentUnreachable(self.agent_url, message, sent=False, original_exc=error) from error
         except httpx.TimeoutException as error:
-            name = "request_s" if isinstance(error, httpx.WriteTimeout) else limit
-            raise AgentTooSlow(self.agent_url, what, limit=name, limit_s=within_s) from error
+            limit = "request_s" if isinstance(error, httpx.WriteTimeout) else limit
+            raise self._too_slow(what, limit) from error
         except TimeoutError as error:
-            raise AgentTooSlow(self.agent_url, what, limit=limit, limit_s=within_s) from error
+            raise self._too_slow(what, limit) from error
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             message = f"the connection broke during {what}: {_said(error)}"
             raise AgentUnreachable(self.agent_url, message, sent=True, original_exc=error) from error
+
+    def _too_slow(self, what: str, limit: str) -> AgentTooSlow:
+        return AgentTooSlow(self.agent_url, what, limit=limit, limit_s=getattr(self.timeouts, limit))
 
 
 class Reply:

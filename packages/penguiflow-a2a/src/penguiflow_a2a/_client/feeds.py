@@ -33,6 +33,12 @@ class Lifetime:
         """Seconds until the call has to have ended; negative afterwards."""
         return self._ends - self._clock()
 
+    def within(self, limit: str) -> tuple[float, str]:
+        """Return how long something may take: as the time-out `limit` says, or what is left of the call."""
+        limit_s: float = getattr(self._agent.exchange.timeouts, limit)
+        left_s = max(self.left_s, 0.0)
+        return (limit_s, limit) if limit_s < left_s else (left_s, "call_s")
+
     def read(self, size: int) -> None:
         """Count bytes of streams.
 
@@ -152,11 +158,11 @@ async def open_feed(
         request = agent.binding.ask(Operation.SUBSCRIBE, task_id, after=after)
     exchange = agent.exchange
     # An agent may begin a stream with its first event, and give an answer when the work is done.
-    limit = "idle_s" if message is None or agent.streams else "call_s"
-    within_s = min(exchange.timeouts.idle_s, lifetime.left_s) if limit == "idle_s" else lifetime.left_s
+    wanted = "idle_s" if message is None or agent.streams else "call_s"
 
     async def attempt() -> StreamFeed:
-        reply = await exchange.open(request, within_s=max(within_s, 0.0), limit=limit)
+        within_s, limit = lifetime.within(wanted)
+        reply = await exchange.open(request, within_s=within_s, limit=limit)
         feed = StreamFeed(agent, request, reply, lifetime)
         try:
             await _refuse_errors(agent, request, reply, lifetime)
@@ -172,9 +178,9 @@ async def open_feed(
 async def _refuse_errors(agent: Agent, request: Request, reply: Reply, lifetime: Lifetime) -> None:
     if reply.status < 400:
         return
-    limits, timeouts = agent.exchange.limits, agent.exchange.timeouts
-    within_s = max(min(timeouts.request_s, lifetime.left_s), 0.0)
-    await reply.read(most_bytes=limits.answer_bytes, limit="answer_bytes", within_s=within_s, time_limit="request_s")
+    most_bytes = agent.exchange.limits.answer_bytes
+    within_s, limit = lifetime.within("request_s")
+    await reply.read(most_bytes=most_bytes, limit="answer_bytes", within_s=within_s, time_limit=limit)
     agent.binding.unwrap(request, reply)
 
 

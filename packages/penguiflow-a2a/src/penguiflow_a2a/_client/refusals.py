@@ -8,10 +8,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from penguiflow_a2a._client.exchange import Reply
-from penguiflow_a2a._client.failures import AgentRefused, TaskUnknown
+from penguiflow_a2a._client.failures import A2AError, AgentRefused, TaskUnknown
 from penguiflow_a2a._protocol.errors import error_of_code
 
-__all__ = ["refusal_of_http", "refusal_of_rpc", "refusal_of_status"]
+__all__ = ["read_error", "refusal_of_http", "refusal_of_rpc", "refusal_of_status"]
 
 _SAID_CAP = 300
 _UNKNOWN_TASK = "TASK_NOT_FOUND"
@@ -41,10 +41,22 @@ def refusal_of_status(agent_url: str, body: Any, what: str, *, reply: Reply | No
     return _refusal(agent_url, f"{what} was refused: {said}", reason, reply)
 
 
-def refusal_of_http(agent_url: str, what: str, reply: Reply) -> AgentRefused:
-    """Return a reply that says no more than its status as an exception."""
+def refusal_of_http(agent_url: str, what: str, reply: Reply, *, reason: str | None = None) -> AgentRefused:
+    """Return a reply whose status is all that the protocol says of an error, as an exception."""
     hint = "; pass auth= to the transport" if reply.status in (401, 403) else ""
-    return _refusal(agent_url, f"{what} was answered with HTTP status {reply.status}{hint}", None, reply)
+    body = read_error(reply)
+    said = body.get("message") or body.get("detail")
+    told = f" ({said[:_SAID_CAP]})" if isinstance(said, str) else ""
+    return _refusal(agent_url, f"{what} was answered with HTTP status {reply.status}{told}{hint}", reason, reply)
+
+
+def read_error(reply: Reply) -> dict[str, Any]:
+    """Return the body of an error as JSON; empty where it is no object."""
+    try:
+        body = reply.json()
+    except A2AError:
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _refusal(

@@ -41,7 +41,7 @@ def pause_s(error: A2AError, timeouts: A2ATimeouts, tried: int, *, idempotent: b
     if isinstance(error, AgentUnreachable):
         return backoff_s(timeouts, tried) if idempotent or not error.sent else None
     if isinstance(error, AgentTooSlow):
-        return backoff_s(timeouts, tried) if idempotent else None
+        return backoff_s(timeouts, tried) if idempotent and error.limit != "call_s" else None
     if not isinstance(error, AgentRefused):
         return None
     wait_s = error.retry_after_s
