@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from penguiflow_a2a.client import (
         A2AClientTransport,
         A2AError,
-        A2ALimits,
         A2ATimeouts,
         AgentElsewhere,
         AgentIncompatible,
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
         AgentRefused,
         AgentTooSlow,
         AgentUnreachable,
+        AnswerLimits,
         AnswerTooLarge,
         MessageInDoubt,
         TaskUnknown,
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = [
     "A2AClientTransport",
     "A2AError",
-    "A2ALimits",
     "A2ATimeouts",
     "AgentElsewhere",
     "AgentIncompatible",
@@ -33,6 +32,7 @@ __all__ = [
     "AgentRefused",
     "AgentTooSlow",
     "AgentUnreachable",
+    "AnswerLimits",
     "AnswerTooLarge",
     "MessageInDoubt",
     "TaskUnknown",

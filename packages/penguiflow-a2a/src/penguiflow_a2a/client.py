@@ -14,7 +14,7 @@ import httpx
 
 from penguiflow import FlowDefinitionError
 from penguiflow_a2a._client.agents import Agent, Choice, fetch_card, make_agent
-from penguiflow_a2a._client.bounds import A2ALimits, A2ATimeouts
+from penguiflow_a2a._client.bounds import A2ATimeouts, AnswerLimits
 from penguiflow_a2a._client.call import Call, Part
 from penguiflow_a2a._client.content import make_message
 from penguiflow_a2a._client.doubts import Doubts
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 __all__ = [
     "A2AClientTransport",
     "A2AError",
-    "A2ALimits",
     "A2ATimeouts",
     "AgentElsewhere",
     "AgentIncompatible",
@@ -49,6 +48,7 @@ __all__ = [
     "AgentRefused",
     "AgentTooSlow",
     "AgentUnreachable",
+    "AnswerLimits",
     "AnswerTooLarge",
     "MessageInDoubt",
     "TaskUnknown",
@@ -106,7 +106,7 @@ class A2AClientTransport:
         base_url: str,
         auth: AuthTypes | None = None,
         timeouts: A2ATimeouts | None = None,
-        limits: A2ALimits | None = None,
+        limits: AnswerLimits | None = None,
         client: httpx.AsyncClient | None = None,
         headers: Mapping[str, str] | None = None,
         allow_origins: Sequence[str] = (),
@@ -120,7 +120,7 @@ class A2AClientTransport:
         self._origins = Origins([base_url, *allow_origins])
         self._auth = auth
         self._timeouts = timeouts or A2ATimeouts()
-        self._limits = limits or A2ALimits()
+        self._limits = limits or AnswerLimits()
         self._given_client = client
         self._own_client: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
         self._headers = dict(headers or {})

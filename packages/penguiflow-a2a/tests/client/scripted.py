@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 from penguiflow_a2a import A2AClientTransport, A2ATimeouts
 
-HASTY = A2ATimeouts(connect_s=2, request_s=2, idle_s=2, call_s=10, cancel_s=1, poll_s=0.02, backoff_s=0.01)
-"""Time-outs for agents that answer at once, or never."""
+HASTY = A2ATimeouts(request_s=10, idle_s=10, call_s=20, cancel_s=10, poll_s=0.02, backoff_s=0.01)
+"""Short pauses, for agents that answer at once."""
 
 CARD_PATH = "/.well-known/agent-card.json"
 

@@ -81,7 +81,10 @@ def make_agent(exchange: Exchange, wire: Any, choice: Choice, origins: Origins) 
     card = _read(exchange.agent_url, wire)
     _check_extensions(exchange.agent_url, card, choice)
     interface, version = _choose(exchange.agent_url, card, choice)
-    url = urljoin(exchange.agent_url, interface.url)
+    try:
+        url = urljoin(exchange.agent_url, interface.url)
+    except ValueError:
+        url = interface.url
     origins.check(url, exchange.agent_url, "the address in its card")
     binding = _BINDINGS[interface.protocol_binding.upper()](
         exchange.agent_url, url, version, tenant=interface.tenant, extensions=choice.extensions

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from penguiflow import FlowDefinitionError
 
-__all__ = ["A2ALimits", "A2ATimeouts"]
+__all__ = ["A2ATimeouts", "AnswerLimits"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +50,7 @@ class A2ATimeouts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class A2ALimits:
+class AnswerLimits:
     """How much an agent may send; what goes above ends the call with `AnswerTooLarge`.
 
     Raises:

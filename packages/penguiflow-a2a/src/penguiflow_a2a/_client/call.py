@@ -175,8 +175,9 @@ class Call:
         try:
             event = await feed.next()
         except (AgentUnreachable, AgentTooSlow) as error:
-            ended = isinstance(error, AgentTooSlow) and error.limit == "call_s"
-            if ended or not feed.is_stream or self.task_id is None:
+            # A stream may fall silent between events; within one it has no reason to.
+            silent = isinstance(error, AgentUnreachable) or error.limit == "idle_s"
+            if not (silent and feed.is_stream and self.task_id is not None):
                 raise
             self._lost = error
             return None
@@ -278,6 +279,8 @@ class Call:
             yield _saying(text, self.state)
 
     def _take_status(self, status: TaskStatus, history: list[Message]) -> Iterator[Part]:
+        if status.state is TaskState.UNSPECIFIED:
+            raise AgentMisbehaved(self._agent.url, "the agent does not say where the task stands")
         said = status.message
         spoken = [message for message in history if message.role is Role.AGENT]
         if said is not None:

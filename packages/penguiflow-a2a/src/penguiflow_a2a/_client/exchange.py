@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 from pydantic_core import from_json
 
-from penguiflow_a2a._client.bounds import A2ALimits, A2ATimeouts
+from penguiflow_a2a._client.bounds import A2ATimeouts, AnswerLimits
 from penguiflow_a2a._client.failures import (
     AgentElsewhere,
     AgentMisbehaved,
@@ -57,7 +57,7 @@ class Exchange:
         auth: AuthTypes | None,
         headers: Mapping[str, str],
         timeouts: A2ATimeouts,
-        limits: A2ALimits,
+        limits: AnswerLimits,
     ) -> None:
         self.agent_url = agent_url
         self.timeouts = timeouts
@@ -143,7 +143,6 @@ class Reply:
         self._pieces = response.aiter_raw()
         self._parser = SseParser(event_bytes=exchange.limits.event_bytes)
         self._events: deque[ServerSentEvent] = deque()
-        self.read_bytes = 0
         self.body = b""
 
     @property
@@ -222,8 +221,8 @@ class Reply:
             shown = data[:80].decode("utf-8", "replace")
             raise AgentMisbehaved(exchange.agent_url, f"{self._what} is no JSON ({error}): {shown!r}") from error
 
-    async def next_event(self, *, left_s: float) -> ServerSentEvent | None:
-        """Return the next event of the stream; None at its end.
+    async def next_event(self, *, left_s: float, count: Callable[[int], None]) -> ServerSentEvent | None:
+        """Return the next event of the stream; None at its end. `count` is told how many bytes are read.
 
         Waits `idle_s` for a byte, `request_s` for the rest of an event that has begun, and no longer than `left_s`.
         """
@@ -240,6 +239,7 @@ class Reply:
                 anext(self._pieces, None), self._what, within_s=max(limits_s[limit], 0.0), limit=limit
             )
             inside = self._parser.inside_event
+            count(len(piece or b""))
             self._feed(piece or b"")
             if piece is None:
                 return self._events.popleft() if self._events else None
@@ -249,7 +249,6 @@ class Reply:
 
     def _feed(self, piece: bytes) -> None:
         limits, agent_url = self._exchange.limits, self._exchange.agent_url
-        self.read_bytes += len(piece)
         try:
             self._events.extend(self._parser.feed(piece))
         except EventTooLarge:

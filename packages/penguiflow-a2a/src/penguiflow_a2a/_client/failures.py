@@ -92,7 +92,7 @@ class AnswerTooLarge(A2AError):
     CODE = "A2A_TOO_LARGE"
 
     def __init__(self, agent_url: str, what: str, *, limit: str, allowed: int) -> None:
-        super().__init__(agent_url, f"{what} is larger than {limit}={allowed}; see A2ALimits")
+        super().__init__(agent_url, f"{what} is larger than {limit}={allowed}; see AnswerLimits")
         self.limit = limit
         self.allowed = allowed
 

@@ -39,7 +39,7 @@ class Lifetime:
         left_s = max(self.left_s, 0.0)
         return (limit_s, limit) if limit_s < left_s else (left_s, "call_s")
 
-    def read(self, size: int) -> None:
+    def count(self, size: int) -> None:
         """Count bytes of streams.
 
         Raises:
@@ -81,7 +81,6 @@ class StreamFeed:
         self._request = request
         self._reply = reply
         self._lifetime = lifetime
-        self._counted = 0
         self._over = False
         self.position: str | None = None
         self.is_stream = reply.is_stream
@@ -95,9 +94,7 @@ class StreamFeed:
             self._over = True
             await self._read_whole()
             return binding.read_event(self._request, self._reply)
-        event = await self._reply.next_event(left_s=self._lifetime.left_s)
-        self._lifetime.read(self._reply.read_bytes - self._counted)
-        self._counted = self._reply.read_bytes
+        event = await self._reply.next_event(left_s=self._lifetime.left_s, count=self._lifetime.count)
         if event is None:
             self._over = True
             return None
