@@ -18,14 +18,13 @@ from penguiflow_a2a._server.app import A2AServer, create_a2a_app
 from penguiflow_a2a._server.callers import Authenticator, Principal
 from penguiflow_a2a._server.card import CardFormat, describe
 from penguiflow_a2a._server.engine import AnswerKind
-from penguiflow_a2a._server.limits import A2ALimits, PushPolicy
+from penguiflow_a2a._server.limits import PushPolicy, ServerLimits
 from penguiflow_a2a._server.operations import ExtendedCard
 from penguiflow_a2a._server.records import TaskRecord
 from penguiflow_a2a._server.store import MemoryTaskStore, Page, TaskStore
 from penguiflow_a2a._server.values import Reader
 
 __all__ = [
-    "A2ALimits",
     "A2AServer",
     "AnswerKind",
     "Authenticator",
@@ -40,6 +39,7 @@ __all__ = [
     "PushPolicy",
     "Reader",
     "Rejected",
+    "ServerLimits",
     "TaskRecord",
     "TaskStore",
     "create_a2a_app",
