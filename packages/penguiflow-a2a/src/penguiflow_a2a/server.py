@@ -5,13 +5,6 @@ It needs the extra `server`: `pip install "penguiflow-a2a[server]"`.
 
 from __future__ import annotations
 
-try:
-    import fastapi as _fastapi  # noqa: F401
-except ImportError as _error:
-    raise ImportError(
-        'penguiflow_a2a.server needs FastAPI: pip install "penguiflow-a2a[server]"', name="fastapi"
-    ) from _error
-
 from penguiflow_a2a._outcomes import InputRequired, Rejected
 from penguiflow_a2a._protocol.errors import ErrorKind, ProtocolError
 from penguiflow_a2a._server.app import A2AServer, create_a2a_app
