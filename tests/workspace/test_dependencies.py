@@ -11,7 +11,7 @@ import pytest
 
 from .conftest import ROOT
 
-HOSTS = {"pegaflow-vllm": {"prometheus-client", "safetensors", "torch", "vllm"}}
+HOSTS = {"pegaflow-vllm": {"huggingface-hub", "prometheus-client", "safetensors", "torch", "vllm"}}
 """What a plugin finds where it is loaded, and must not install over."""
 
 PROJECTS = [path.parent for path in sorted(ROOT.glob("packages/*/pyproject.toml"))]
