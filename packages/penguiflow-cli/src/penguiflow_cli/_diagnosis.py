@@ -132,7 +132,7 @@ def _quiet(suspect: Suspect, now: float, quiet_s: float) -> Iterator[Finding]:
     for entry in running:
         yield suspect.waiting(
             "node_running",
-            f"{since}: {entry.what} of node {entry.node}, attempt {entry.attempt}, began {duration(now - entry.ts)} ago",
+            f"{since}: node {entry.node}, attempt {entry.attempt}, has been at work for {duration(now - entry.ts)}",
             f"give {entry.node!r} a timeout_s; pf cancel {suspect.trace_id} stops it",
         )
     waits = "".join(f", join {join.join} has {join.have} of {join.need} parts" for join in suspect.joins)

@@ -48,6 +48,7 @@ _OF_CODES = {
     FlowErrorCode.TRACE_UNKNOWN: Exit.NOT_FOUND,
     FlowErrorCode.INVALID_DEFINITION: Exit.USAGE,
     FlowErrorCode.GRAPH_CHANGED: Exit.USAGE,
+    FlowErrorCode.UNKNOWN_TARGET: Exit.USAGE,
 }
 
 
@@ -58,9 +59,7 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
     except KeyboardInterrupt:
         raise typer.Exit(Exit.INTERRUPTED) from None
     except FlowError as error:
-        fail(
-            _OF_CODES.get(FlowErrorCode(error.code), Exit.FAILED) if _is_known(error) else Exit.UNAVAILABLE, str(error)
-        )
+        fail(_status_of(error.code), str(error))
     except OSError as error:
         fail(Exit.UNAVAILABLE, f"{type(error).__name__}: {error}")
 

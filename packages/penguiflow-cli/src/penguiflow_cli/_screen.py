@@ -27,7 +27,7 @@ STATE_STYLES = {
 
 def console() -> Console:
     """Return the console of the standard output as it is now."""
-    return Console(soft_wrap=True, highlight=False)
+    return Console(highlight=False)
 
 
 def complain(message: str) -> None:
@@ -49,7 +49,10 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> 
             sys.stdout.write("\t".join(_flat(cell) for cell in row) + "\n")
         sys.stdout.flush()
         return
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns[:-1]:
+        table.add_column(column, no_wrap=True)
+    table.add_column(columns[-1], overflow="fold", ratio=1)
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
     out.print(table)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from penguiflow.state import StoredEvent
+from penguiflow_cli._screen import duration
 
 __all__ = ["Entry", "Outcome", "timeline"]
 
@@ -35,6 +36,8 @@ class Entry:
     detail: str = ""
     count: int = 1
     """How many events it stands for."""
+    stream: str = ""
+    """Which stream, of chunks."""
 
     def add(self, detail: str) -> None:
         """Append to the detail."""
@@ -76,6 +79,8 @@ class _Teller:
                 self._chunk(event)
             case "emit":
                 self._emit(event)
+            case "retry":
+                self._append(event, "retry").add(f"in {duration(event['data'].get('delay_s') or 0.0)}")
             case kind if kind not in _LEFT_OUT:
                 self._append(event, kind).add(_fields(event["data"]))
 
@@ -109,12 +114,12 @@ class _Teller:
         data = event["data"]
         stream, node = str(data.get("stream_id")), data.get("node_name") or ""
         last = self.entries[-1] if self.entries else None
-        if last is None or last.what != "chunks" or (last.node, last.detail.partition(": ")[0]) != (node, stream):
+        if last is None or (last.what, last.node, last.stream) != ("chunks", node, stream):
             last = self._append(event, "chunks")
-            last.detail, last.count = stream, 0
+            last.stream, last.count = stream, 0
         last.count += 1
         last.took_s = max(event["ts"] - last.ts, 0.0)
-        last.detail = f"{stream}: {last.count}" + (" done" if data.get("done") else "")
+        last.detail = f"{last.count} of stream {stream}" + (", done" if data.get("done") else "")
 
     def _emit(self, event: StoredEvent) -> None:
         data = event["data"]

@@ -19,7 +19,7 @@ from penguiflow_cli._timeline import Entry, timeline
 
 __all__ = ["register"]
 
-_BAR_WIDTH = 24
+_BAR_WIDTH = 20
 _FAILURES = frozenset({"failed", "cancelled"})
 
 

@@ -12,11 +12,14 @@ from typing import Annotated, Any
 import typer
 
 from penguiflow import Message, Trace, client_events
+from penguiflow.bus import MessageBus
 from penguiflow.sinks import ClientEvent
+from penguiflow.state import StateStore
+from penguiflow.types import Payload
 from penguiflow_cli._exits import Exit, run_async, usage
 from penguiflow_cli._flows import Target, load_flow
-from penguiflow_cli._options import AsJson, StateUrl, seconds
-from penguiflow_cli._plugins import open_store
+from penguiflow_cli._options import AsJson, BusUrl, StateUrl, seconds
+from penguiflow_cli._plugins import open_bus, open_store
 from penguiflow_cli._screen import complain, show_json
 from penguiflow_cli._stores import opened
 
@@ -38,26 +41,38 @@ def run(
     deadline: Annotated[
         float | None, typer.Option(parser=seconds, metavar="TIME", help="How long the trace may take: 90s, 10m.")
     ] = None,
+    on_workers: Annotated[
+        bool, typer.Option("--on-workers", help="Run no node here: leave them to workers that share bus and store.")
+    ] = False,
     state: StateUrl = None,
+    bus: BusUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a flow on one message: chunks are written as they come, then its values as JSON.
 
-    Exit status 1 says that the trace failed, as the standard error then tells.
+    With --trace-id or --deadline the message is a Message around the input. Exit status 1 says that the trace failed,
+    as the standard error then tells.
     """
     message = _message(payload, text, trace_id, deadline)
-    status = run_async(_run(load_flow(target), message, state, as_json))
+    loaded = load_flow(target)
+    if on_workers:
+        running = _run(loaded, message, open_store(state), open_bus(bus), as_json)
+    else:
+        running = _run(loaded, message, open_store(state) if state else None, None, as_json)
+    status = run_async(running)
     if status:
         raise typer.Exit(status)
 
 
-def _message(payload: str | None, text: str | None, trace_id: str | None, deadline_s: float | None) -> Message:
+def _message(payload: str | None, text: str | None, trace_id: str | None, deadline_s: float | None) -> Payload:
+    """Return the payload as it is or, where it has an id or a deadline, in a `Message`."""
     if (payload is None) == (text is None):
         usage("give the message by --input JSON, or by --text TEXT")
+    value = text if payload is None else _read(payload)
     options: dict[str, Any] = {} if trace_id is None else {"trace_id": trace_id}
     if deadline_s is not None:
         options["deadline_s"] = time.time() + deadline_s
-    return Message(payload=text if payload is None else _read(payload), **options)
+    return Message(payload=value, **options) if options else value
 
 
 def _read(payload: str) -> Any:
@@ -74,12 +89,14 @@ def _read(payload: str) -> Any:
         usage(f"the input is no JSON: {error}; give plain text by --text")
 
 
-async def _run(target: Target, message: Message, state: str | None, as_json: bool) -> Exit:
-    store = open_store(state) if state else None
-    async with opened(store), target.flow.run(target.registry, state_store=store):
-        trace = await target.flow.submit(message)
-        async with trace:
-            return await show_trace(trace, as_json)
+async def _run(
+    target: Target, message: Payload, store: StateStore | None, bus: MessageBus | None, as_json: bool
+) -> Exit:
+    flow, nodes = target.flow, None if bus is None else ()
+    # Whoever runs one message has no mind to take up what other processes have left.
+    running = flow.run(target.registry, nodes=nodes, state_store=store, message_bus=bus, resume=False)
+    async with opened(store, bus), running, await flow.submit(message) as trace:
+        return await show_trace(trace, as_json)
 
 
 async def show_trace(trace: Trace, as_json: bool) -> Exit:
