@@ -50,7 +50,7 @@ class RedisServer:
     """
 
     def __init__(self, *, program: Path | None = None, cluster: bool = False, **settings: str) -> None:
-        self.port = free_port()
+        self.port = _cluster_port() if cluster else free_port()
         self._program = program
         self._cluster = cluster
         self._settings = {"appendonly": "yes", "appendfsync": "always", "save": "", **settings}
@@ -91,6 +91,7 @@ class RedisServer:
             # A line of all of them is longer than a server takes.
             for first in range(0, 16384, 4096):
                 self.command("CLUSTER ADDSLOTS " + " ".join(map(str, range(first, first + 4096))))
+        if self._cluster:
             self._await("CLUSTER INFO", "cluster_state:ok")
 
     def stop(self) -> None:
@@ -160,6 +161,13 @@ class RedisServer:
                 pass
             time.sleep(0.01)
         raise RuntimeError(f"Redis did not start:\n{self.log[-2000:]}")
+
+
+def _cluster_port() -> int:
+    """Return a free port with room for the one of the cluster's own talk, which lies 10,000 above."""
+    while (port := free_port()) > 55_535:
+        pass
+    return port
 
 
 def _any_program() -> Path:

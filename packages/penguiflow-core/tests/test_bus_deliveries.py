@@ -13,7 +13,7 @@ DEEDS = st.lists(st.sampled_from(["ack", "nack", "drop", "cancel"]), max_size=12
 
 async def deliver(count: int, maxsize: int, deeds: list[str], lease_s: float) -> list[int]:
     """Put `count` messages, treat deliveries as `deeds` say and then well; return what was acknowledged."""
-    bus = InProcBus(maxsize=maxsize, lease_s=lease_s)
+    bus = InProcBus(maxsize=maxsize, lease_s=lease_s, max_deliveries=None)
     producer = asyncio.create_task(_produce(bus, count))
     acknowledged: list[int] = []
     remaining = iter(deeds)
