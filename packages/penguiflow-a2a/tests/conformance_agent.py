@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from penguiflow import Context, Node, create
-from penguiflow_a2a.server import A2ALimits, InputRequired, PushPolicy, Rejected, create_a2a_app, describe
+from penguiflow_a2a.server import InputRequired, PushPolicy, Rejected, ServerLimits, create_a2a_app, describe
 from penguiflow_a2a.types import AgentSkill, Artifact, Message, Part, Role
 
 Behaviour = Callable[[Context], Awaitable[Any]]
@@ -128,7 +128,7 @@ def conformance_app(url: str, card: str = "dual") -> FastAPI:
         flow,
         card=described,
         card_format="1.0" if card == "1.0" else "dual",
-        limits=A2ALimits(push=PushPolicy(allow_http=True, allow_loopback=True)),
+        limits=ServerLimits(push=PushPolicy(allow_http=True, allow_loopback=True)),
         answers=lambda message: "message" if message.message_id.startswith("tck-message-response") else "task",
     )
 

@@ -10,8 +10,10 @@ from typing import Any
 from pegaflow_vllm._errors import UnsupportedEngineError
 
 try:
+    import torch
+    from prometheus_client import Counter, Histogram
     from vllm import __version__ as VLLM_VERSION  # noqa: N812 - a constant here
-    from vllm.distributed.kv_events import BlockStored, KVCacheEvent
+    from vllm.distributed.kv_events import MEDIUM_CPU, BlockStored, KVCacheEvent
     from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
     from vllm.distributed.kv_transfer.kv_connector.v1.base import (
         KVConnectorBase_V1,
@@ -23,6 +25,7 @@ try:
         SupportsHMA,
     )
     from vllm.distributed.kv_transfer.kv_connector.v1.metrics import KVConnectorPromMetrics, KVConnectorStats
+    from vllm.platforms import current_platform
     from vllm.v1.metrics.cache_hit_source import CacheHitSource
 except ImportError as error:
     raise ImportError(
@@ -31,11 +34,14 @@ except ImportError as error:
     ) from error
 
 __all__ = [
+    "MEDIUM_CPU",
     "PROVEN",
     "READ",
     "VLLM_VERSION",
     "BlockStored",
     "CacheHitSource",
+    "Counter",
+    "Histogram",
     "KVCacheEvent",
     "KVConnectorBase_V1",
     "KVConnectorHandshakeMetadata",
@@ -46,9 +52,12 @@ __all__ = [
     "KVConnectorTransferResults",
     "KVConnectorWorkerMetadata",
     "SupportsHMA",
+    "check_topology",
     "check_version",
+    "device_kind",
     "recompute_failed_loads",
     "register_connector",
+    "torch_version",
     "window_tokens",
 ]
 
@@ -79,6 +88,20 @@ def check_version(*, allow_untested: bool) -> None:
     _log.warning("%s", error)
 
 
+def check_topology(vllm_config: Any) -> None:
+    """Refuse ranks whose blocks are no blocks of consecutive tokens, or that cannot share memory.
+
+    Raises:
+        UnsupportedEngineError: Naming what the engine would have to do without.
+    """
+    parallel = vllm_config.parallel_config
+    for name in ("decode_context_parallel_size", "prefill_context_parallel_size"):
+        if getattr(parallel, name, 1) > 1:
+            raise UnsupportedEngineError(f"{name}={getattr(parallel, name)}", f"set {name} to 1")
+    if parallel.nnodes > 1:
+        raise UnsupportedEngineError("ranks on several machines", "give each machine an engine of its own")
+
+
 def register_connector(name: str, module: str) -> None:
     """Make a connector known to vLLM by its name. Again: does nothing."""
     if name not in KVConnectorFactory._registry:
@@ -94,6 +117,16 @@ def recompute_failed_loads(kv_transfer_config: Any) -> None:
     kv_transfer_config.kv_load_failure_policy = "recompute"
 
 
+def device_kind() -> str:
+    """Give what vLLM computes on, such as "cpu" or "cuda"."""
+    return str(current_platform.device_type)
+
+
+def torch_version() -> str:
+    """Give the version of torch, whose random numbers make weights that are loaded from nowhere."""
+    return str(torch.__version__)
+
+
 def window_tokens(group: Any) -> int | None:
     """Give how many of the last tokens the layers of a group read; None for all of them.
 
@@ -102,14 +135,23 @@ def window_tokens(group: Any) -> int | None:
     """
     for spec in _specs(group.kv_cache_spec):
         kind = type(spec).__name__
-        if kind not in _BLOCKS_OF_TOKENS or getattr(spec, "non_causal", False) or not group.enable_kv_transfer:
+        if kind not in _BLOCKS_OF_TOKENS or _is_private(spec, group):
             raise UnsupportedEngineError(
                 f"layers of the kind {kind}",
                 "their state cannot be cut into blocks of tokens: run this model without the connector",
             )
     # A full-attention layer may have a window too, which the scheduler does not make use of.
-    windows = [int(spec.sliding_window) for spec in _specs(group.kv_cache_spec) if type(spec).__name__ == _WINDOWED]
-    return max(windows) if len(windows) == len(_specs(group.kv_cache_spec)) else None
+    windows = [
+        spec.sliding_window + spec.extra_retained_tokens
+        for spec in _specs(group.kv_cache_spec)
+        if type(spec).__name__ == _WINDOWED
+    ]
+    return int(max(windows)) if len(windows) == len(_specs(group.kv_cache_spec)) else None
+
+
+def _is_private(spec: Any, group: Any) -> bool:
+    """Say whether the blocks of a group hold more than the tokens before them, or lie where no other group's do."""
+    return getattr(spec, "non_causal", False) or not group.enable_kv_transfer or group.host_resident
 
 
 _WINDOWED = "SlidingWindowSpec"

@@ -129,7 +129,7 @@ class Link:
     def _connect(self) -> Session:
         settings = self._settings
         if settings.socket is not None:
-            return Session(pegaflow.connect(settings.socket))
+            return Session(pegaflow.connect(settings.socket, reply_timeout_s=self._reply_timeout_s))
         if settings.memory is not None:
             return Session(self._connect_to(None, settings.memory))
         try:
@@ -147,6 +147,7 @@ class Link:
             policy=settings.policy,
             # A cache gives up the oldest when it is full.
             on_full=None if settings.disk is None else "evict",
+            reply_timeout_s=self._reply_timeout_s,
         )
 
 

@@ -38,19 +38,28 @@ class StepMetadata(KVConnectorMetadata):
 
     loads: list[Load] = field(default_factory=list)
     saves: list[Save] = field(default_factory=list)
-    is_idle: bool = False
-    """Nothing is computed in this step: the worker may wait a little for its transfers."""
+    tokens: int = 0
+    """How many are computed in this step; with none, the worker may wait a little for its transfers."""
+
+    waits: bool = False
+    """A request waits for what another engine has announced."""
 
 
 @dataclass
 class WorkerReport(KVConnectorWorkerMetadata):
-    """What the workers have done by the end of a step."""
+    """What the workers have done by the end of a step, and what they measured."""
 
     saves: dict[int, int] = field(default_factory=dict)
     """For each save that is over, how many ranks say so."""
 
+    incomplete: set[int] = field(default_factory=set)
+    """Those of them of which not all blocks are stored now."""
+
     load_s_per_token: float | None = None
-    """How long loading a token takes, as measured lately."""
+    """How long loading a token took."""
+
+    compute_s_per_token: float | None = None
+    """How long computing a token took."""
 
     def aggregate(self, other: KVConnectorWorkerMetadata) -> "WorkerReport":
         """Add the report of another rank."""
@@ -58,8 +67,16 @@ class WorkerReport(KVConnectorWorkerMetadata):
         saves = dict(self.saves)
         for number, ranks in other.saves.items():
             saves[number] = saves.get(number, 0) + ranks
-        speeds = [speed for speed in (self.load_s_per_token, other.load_s_per_token) if speed is not None]
-        return WorkerReport(saves, max(speeds, default=None))
+        return WorkerReport(
+            saves,
+            self.incomplete | other.incomplete,
+            _slowest(self.load_s_per_token, other.load_s_per_token),
+            _slowest(self.compute_s_per_token, other.compute_s_per_token),
+        )
+
+
+def _slowest(*times_s: float | None) -> float | None:
+    return max((time_s for time_s in times_s if time_s is not None), default=None)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,14 @@
 """Transfers under way, on threads of their own."""
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
+
+_PATIENCE = 10
+"""How much nicer than the others a patient thread is: as `nice` counts, of which 19 is the most."""
 
 
 class Progress:
@@ -12,8 +17,9 @@ class Progress:
     A transfer ends: it waits for the sidecar no longer than its time-out.
     """
 
-    def __init__(self, name: str, threads: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+    def __init__(self, name: str, threads: int, *, is_patient: bool = False) -> None:
+        start = _be_patient if is_patient else None
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name, initializer=start)
         self._changed = threading.Event()
 
     def start(self, work: Callable[..., Any], *arguments: Any) -> "Future[Any]":
@@ -30,3 +36,9 @@ class Progress:
     def close(self) -> None:
         """Wait for what is under way; what has not begun is dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _be_patient() -> None:
+    """Leave the CPU to others: on Linux each thread has a priority of its own."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PATIENCE)

@@ -102,7 +102,7 @@ class Settings:
     min_hit_tokens: int = field(default=0, metadata={"read": _count})
     """Shorter hits are computed."""
 
-    lookup_timeout_s: float = field(default=0.5, metadata={"read": _seconds})
+    lookup_timeout_s: float = field(default=1.0, metadata={"read": _seconds})
     """How long the scheduler waits for the sidecar before it goes on without it."""
 
     transfer_timeout_s: float = field(default=10.0, metadata={"read": _seconds})

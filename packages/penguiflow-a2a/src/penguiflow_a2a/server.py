@@ -5,27 +5,19 @@ It needs the extra `server`: `pip install "penguiflow-a2a[server]"`.
 
 from __future__ import annotations
 
-try:
-    import fastapi as _fastapi  # noqa: F401
-except ImportError as _error:
-    raise ImportError(
-        'penguiflow_a2a.server needs FastAPI: pip install "penguiflow-a2a[server]"', name="fastapi"
-    ) from _error
-
 from penguiflow_a2a._outcomes import InputRequired, Rejected
 from penguiflow_a2a._protocol.errors import ErrorKind, ProtocolError
 from penguiflow_a2a._server.app import A2AServer, create_a2a_app
 from penguiflow_a2a._server.callers import Authenticator, Principal
 from penguiflow_a2a._server.card import CardFormat, describe
 from penguiflow_a2a._server.engine import AnswerKind
-from penguiflow_a2a._server.limits import A2ALimits, PushPolicy
+from penguiflow_a2a._server.limits import PushPolicy, ServerLimits
 from penguiflow_a2a._server.operations import ExtendedCard
 from penguiflow_a2a._server.records import TaskRecord
 from penguiflow_a2a._server.store import MemoryTaskStore, Page, TaskStore
 from penguiflow_a2a._server.values import Reader
 
 __all__ = [
-    "A2ALimits",
     "A2AServer",
     "AnswerKind",
     "Authenticator",
@@ -40,6 +32,7 @@ __all__ = [
     "PushPolicy",
     "Reader",
     "Rejected",
+    "ServerLimits",
     "TaskRecord",
     "TaskStore",
     "create_a2a_app",

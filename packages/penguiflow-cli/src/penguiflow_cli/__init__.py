@@ -1,3 +1,5 @@
 """The command pf: look into flows, and run them."""
 
-__all__: list[str] = []
+from penguiflow_cli.main import app, main
+
+__all__ = ["app", "main"]

@@ -84,9 +84,10 @@ class InMemoryStateStore:
         Raises:
             TypeError: one holds what JSON cannot.
         """
-        encoded = [json.dumps(event["data"]) for event in events]
-        for event, data in zip(events, encoded, strict=True):
-            self._append(event["trace_id"], event["ts"], event["kind"], data)
+        for event in events:
+            json.dumps(event["data"])
+        for event in events:
+            await self.save_event(event["trace_id"], event["ts"], event["kind"], event["data"])
 
     async def load_history(self, trace_id: str) -> list[StoredEvent]:
         """Return the events of a trace; see `StateStore`."""

@@ -243,7 +243,10 @@ class LeaseLost(FlowError):
 
     def __init__(self, trace_id: str, unit: str, owner: str, epoch: int) -> None:
         what = f"message {unit}" if unit else "the trace"
-        message = f"{what} was taken over by another process since {owner!r} claimed it as epoch {epoch}"
+        message = (
+            f"{what} was taken over by another process since {owner!r} claimed it as epoch {epoch}; "
+            f"'await flow.attach(trace_id)' follows it there"
+        )
         super().__init__(trace_id, None, FlowErrorCode.LEASE_LOST, message)
         self.unit = unit
         self.owner = owner

@@ -55,8 +55,9 @@ class GroupWriter:
 
     async def add_events(self, rows: Sequence[EventRow]) -> None:
         """Take events, to be written within `EVENT_DELAY_S`; waits only while there is no room."""
-        for row in rows:
-            self.check(row.trace_id)
+        if self._closing or self._lost or self._lost_beyond or self._process != os.getpid():
+            for row in rows:
+                self.check(row.trace_id)
         if len(self._events) + len(self._waiting) >= BACKLOG_CAP:
             await self._wait_for_room()
         with self._changed:
@@ -75,7 +76,7 @@ class GroupWriter:
         Raises:
             StateStoreError: it was not.
         """
-        if self._lost or self._lost_beyond:
+        if self._closing or self._lost or self._lost_beyond:
             self.check(request.trace_id)
         if len(self._events) + len(self._waiting) >= BACKLOG_CAP:
             await self._wait_for_room()

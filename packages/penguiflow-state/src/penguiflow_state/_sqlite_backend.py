@@ -25,7 +25,7 @@ _UNREACHED = frozenset(
     {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM}
 )
 _COLUMNS = 5
-_ROWS_AT_ONCE = (64, 8, 1)
+_ROWS_AT_ONCE = (512, 64, 8, 1)
 _INSERT_EVENTS = {
     rows: f"INSERT INTO events (trace_id, ts, kind, data, saved_s) VALUES {', '.join(['(?, ?, ?, ?, ?)'] * rows)}"
     for rows in _ROWS_AT_ONCE
@@ -140,7 +140,8 @@ class SqliteBackend:
             values += (trace_id, ts, kind, short, now)
         self._keep(db, large, uses)
         begin = 0
-        for rows in _ROWS_AT_ONCE:
+        most = db.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // _COLUMNS
+        for rows in _ROWS_AT_ONCE if most >= _ROWS_AT_ONCE[0] else _ROWS_AT_ONCE[1:]:
             while len(values) - begin >= rows * _COLUMNS:
                 db.execute(_INSERT_EVENTS[rows], values[begin : begin + rows * _COLUMNS])
                 begin += rows * _COLUMNS

@@ -31,14 +31,15 @@ from penguiflow_state._encoding import decode, encode, encode_start, encode_valu
 from penguiflow_state._group_writer import GroupWriter
 from penguiflow_state._requests import Answer, Backend, EventRow, Request
 
-__all__ = ["DatabaseStore", "Durability"]
+__all__ = ["READERS", "DatabaseStore", "Durability"]
 
 Durability: TypeAlias = Literal["group", "async"]
 """When a write is safe. "group": whatever the journal takes, and bindings, once the call returns, plain events at most
 50 ms later. "async": all of it at most `loss_bound_s` seconds after the call returned."""
 
 _Value = TypeVar("_Value")
-_READERS = 4
+READERS = 4
+"""Threads that read, for each store."""
 _PRUNED_AT_ONCE = 100
 _EXIT_S = 5.0
 
@@ -52,7 +53,7 @@ class DatabaseStore:
     def __init__(self, backend: Backend, name: str) -> None:
         self._name = name
         self._writer = GroupWriter(backend, name)
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix=f"penguiflow-state read {name}")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"penguiflow-state read {name}")
         # Whoever forgets to close the store loses no event when the interpreter ends.
         self._at_exit = weakref.finalize(self, self._writer.stop, _EXIT_S)
 

@@ -24,4 +24,8 @@ def open_url(url: str) -> DatabaseStore:
     parts = urlsplit(url)
     if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
         return SqliteStateStore(unquote(parts.path[1:]))
+    if parts.scheme in ("postgres", "postgresql"):
+        from penguiflow_state.postgres import PostgresStateStore
+
+        return PostgresStateStore(url)
     raise FlowDefinitionError(f"{url!r} names no store: pass sqlite:///traces.db, or postgresql://user@host/database")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from fastapi import FastAPI
@@ -18,7 +19,7 @@ from penguiflow_a2a._server.card import CardEndpoint, CardFormat
 from penguiflow_a2a._server.engine import AnswerKind, Engine
 from penguiflow_a2a._server.gate import Gate
 from penguiflow_a2a._server.jsonrpc import JsonRpc
-from penguiflow_a2a._server.limits import A2ALimits
+from penguiflow_a2a._server.limits import ServerLimits
 from penguiflow_a2a._server.operations import ExtendedCard, Operations
 from penguiflow_a2a._server.push import Pusher
 from penguiflow_a2a._server.rest import Rest
@@ -60,7 +61,7 @@ class A2AServer:
         card: AgentCard,
         store: TaskStore | StateStore | None = None,
         auth: Authenticator | None = None,
-        limits: A2ALimits | None = None,
+        limits: ServerLimits | None = None,
         registry: ModelRegistry | None = None,
         reader: Reader | None = None,
         answers: Callable[[Message], AnswerKind] | None = None,
@@ -72,10 +73,11 @@ class A2AServer:
         _check_card(card, extended_card, auth)
         self.flow = flow
         self.card = card
-        self.limits = limits or A2ALimits()
+        self.limits = limits or ServerLimits()
         self._registry = registry
         self._drain_s = drain_s
-        self._started: AsyncExitStack | None = None
+        self._is_running = self._owns_flow = False
+        self._alive: asyncio.Task[None] | None = None
         tasks = _task_store(store, self.limits)
         pusher = Pusher(self.limits, is_enabled=card.capabilities.push_notifications is True, note=tasks.note)
         modes = {*card.default_input_modes, *(mode for skill in card.skills for mode in skill.input_modes)}
@@ -133,22 +135,26 @@ class A2AServer:
         app.router.lifespan_context = lifespan
 
     async def __aenter__(self) -> Self:
-        if self._started is not None:
+        if self._is_running:
             raise FlowDefinitionError("the A2A server runs already")
-        self._started = AsyncExitStack()
-        if not self.flow.running:
-            await self._started.enter_async_context(self.flow.run(self._registry))
+        self._owns_flow = not self.flow.running
+        if self._owns_flow:
+            self.flow.run(self._registry)
+        self._is_running = True
         self._engine.is_stopping = False
+        self._alive = asyncio.create_task(self._engine.keep_alive())
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        assert self._started is not None
-        started, self._started = self._started, None
+        self._is_running = False
+        assert self._alive is not None
+        self._alive.cancel()
         try:
             await self._engine.stop(self._drain_s)
             await self._pusher.stop(self._drain_s)
         finally:
-            await started.aclose()
+            if self._owns_flow:
+                await self.flow.stop(timeout_s=self._drain_s)
 
 
 def create_a2a_app(
@@ -157,7 +163,7 @@ def create_a2a_app(
     card: AgentCard,
     store: TaskStore | StateStore | None = None,
     auth: Authenticator | None = None,
-    limits: A2ALimits | None = None,
+    limits: ServerLimits | None = None,
     **options: Any,
 ) -> FastAPI:
     """Return a FastAPI application that serves a flow as an A2A agent at its root; see `A2AServer` for the options."""
@@ -169,7 +175,7 @@ def create_a2a_app(
     return app
 
 
-def _task_store(store: TaskStore | StateStore | None, limits: A2ALimits) -> TaskStore:
+def _task_store(store: TaskStore | StateStore | None, limits: ServerLimits) -> TaskStore:
     if store is None:
         return MemoryTaskStore(limits)
     if isinstance(store, TaskStore):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from penguiflow_a2a._protocol.errors import ErrorKind, ProtocolError
 from penguiflow_a2a._protocol.tasks import Message, Role
-from penguiflow_a2a._server.limits import A2ALimits
+from penguiflow_a2a._server.limits import ServerLimits
 
 __all__ = ["check_id", "check_message", "check_modes", "is_accepted"]
 
 
-def check_id(value: str, field: str, limits: A2ALimits) -> None:
+def check_id(value: str, field: str, limits: ServerLimits) -> None:
     """Refuse an id that is too long or holds characters that no id needs.
 
     Raises:
@@ -21,7 +21,7 @@ def check_id(value: str, field: str, limits: A2ALimits) -> None:
         raise _invalid(field, "an id holds printable characters only")
 
 
-def check_message(message: Message, limits: A2ALimits) -> None:
+def check_message(message: Message, limits: ServerLimits) -> None:
     """Refuse a message without an id, a role or a part, or with too many or too long ones.
 
     Raises:

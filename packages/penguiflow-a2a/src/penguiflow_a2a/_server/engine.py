@@ -18,11 +18,12 @@ from penguiflow_a2a._protocol.requests import ListTasksRequest, SendMessageReque
 from penguiflow_a2a._protocol.tasks import Artifact, Message, Role
 from penguiflow_a2a._server.callers import Caller
 from penguiflow_a2a._server.checks import check_message, check_modes
-from penguiflow_a2a._server.limits import A2ALimits
+from penguiflow_a2a._server.elsewhere import settled_elsewhere
+from penguiflow_a2a._server.limits import ServerLimits
 from penguiflow_a2a._server.live import LiveTask
 from penguiflow_a2a._server.push import Pusher
-from penguiflow_a2a._server.records import TaskRecord
-from penguiflow_a2a._server.spellings import WireEvent
+from penguiflow_a2a._server.records import TaskRecord, trace_id_of
+from penguiflow_a2a._server.spellings import Spelling, WireEvent
 from penguiflow_a2a._server.store import Page, TaskStore
 from penguiflow_a2a._server.streams import no_stream
 from penguiflow_a2a._server.values import Reader, new_id, parts_of, said, told, unwrapped
@@ -34,6 +35,9 @@ AnswerKind: TypeAlias = Literal["task", "message"]
 
 _KNOWN_MESSAGES = 10_000
 _CANCEL_WAIT_S = 10.0
+_ALIVE_EVERY_S = 20.0
+# Three times that somebody has not said that the task is alive, and it is not.
+_ORPHANED_AFTER_S = 3 * _ALIVE_EVERY_S
 
 
 class Extra:
@@ -64,7 +68,7 @@ class Engine:
         flow: PenguiFlow,
         *,
         store: TaskStore,
-        limits: A2ALimits,
+        limits: ServerLimits,
         reader: Reader,
         answers: Callable[[Message], AnswerKind] | None,
         input_modes: frozenset[str],
@@ -101,35 +105,40 @@ class Engine:
             return "task"
         return self._answers(request.message)
 
-    async def send(self, request: SendMessageRequest, caller: Caller) -> LiveTask:
+    async def send(self, request: SendMessageRequest, caller: Caller, spelling: Spelling) -> LiveTask:
         """Give a message to the task that it names, or to a new one, and return that at work.
 
         Raises:
             ProtocolError: the message is not as it has to be, or there is no room for it.
         """
-        self.check(request)
-        message = request.message
-        owner = caller.owner
+        payload = self._read(request)
+        message, owner = request.message, caller.owner
         known = self._known(owner, message)
         if known is not None:
             return known
+        config = None if request.configuration is None else request.configuration.task_push_notification_config
+        if config is not None:
+            await self._pusher.check(config)
         if message.task_id:
             live = await self._take_up(owner, message)
+            if live.runner is None:
+                self._admit(owner)
         else:
             live = await self._open(owner, request)
-        if live.runner is None:
-            self._admit(owner)
-            self._idle.pop(live.record.id, None)
-        live.begin(request, live.record.stamp(message))
+        record = live.record
+        self._idle.pop(record.id, None)
+        if config is not None:
+            self._pusher.keep(record, config, spelling)
+        live.begin(request, payload, record.stamp(message))
         return live
 
     async def reply(self, request: SendMessageRequest, caller: Caller) -> Message:
         """Run a message through the flow and return its answer; there is no task."""
-        self.check(request)
+        payload = self._read(request)
         self._admit(caller.owner)
         try:
             record = TaskRecord(new_id(), request.message.context_id or new_id(), caller.owner)
-            envelope = self.envelope(request, record, record.id)
+            envelope = self.envelope(request, payload, record, record.id)
             async with await self.flow.submit(envelope) as trace:
                 values = [unwrapped(value) for _, value in await trace.results()]
         except FlowError as error:
@@ -151,6 +160,11 @@ class Engine:
         record = await self.store.get(owner, task_id) if live is None else None
         if record is None:
             raise ProtocolError(ErrorKind.TASK_NOT_FOUND, metadata={"taskId": task_id})
+        if not record.state.is_settled and record.alive_at < time.time() - _ORPHANED_AFTER_S:
+            live = self.adopt(record)
+            live.give_up()
+            await self.store.flush(record)
+            return record, live
         return record, None
 
     async def list(self, owner: str, request: ListTasksRequest) -> Page:
@@ -172,39 +186,42 @@ class Engine:
         if record.state.is_terminal:
             text = f"Task cannot be canceled: it is {record.state.name.lower()} already"
             raise ProtocolError(ErrorKind.TASK_NOT_CANCELABLE, text, metadata={"taskId": task_id})
+        if live is None and not record.state.is_settled:
+            return await self._cancel_elsewhere(record)
         if live is None:
-            live = self._adopt(record)
+            live = self.adopt(record)
         await live.cancel()
         await live.settled(_CANCEL_WAIT_S)
         await self.store.flush(live.record)
         return live.record
 
-    async def follow(self, owner: str, task_id: str) -> LiveTask:
-        """Return a task to follow its events.
-
-        Raises:
-            ProtocolError: there is no such task.
-        """
-        record, live = await self.find(owner, task_id)
-        return self._adopt(record) if live is None else live
+    async def _cancel_elsewhere(self, record: TaskRecord) -> TaskRecord:
+        """Have the process that works on a task cancel it, as far as the flow reaches other processes."""
+        await self.flow.cancel(trace_id_of(record))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CANCEL_WAIT_S):
+                return await settled_elsewhere(self.store, record)
+        text = "Task cannot be canceled here: it is at work in another process"
+        raise ProtocolError(ErrorKind.TASK_NOT_CANCELABLE, text, metadata={"taskId": record.id})
 
     def rest_spelling(self, task_id: str) -> int | None:
         """Return how the client of 0.3 over HTTP+JSON writes that began a task; None where nobody knows."""
         live = self._live.get(task_id)
         return None if live is None else live.record.rest_spelling
 
-    def check(self, request: SendMessageRequest) -> None:
-        """Refuse a message that is not as it has to be.
-
-        Raises:
-            ProtocolError: it is not.
-        """
-        check_message(request.message, self.limits)
-        check_modes(request.message, self._input_modes)
+    def _read(self, request: SendMessageRequest) -> Any:
+        """Return the payload of a message, which has to be as the protocol and the flow want it."""
+        message = request.message
+        check_message(message, self.limits)
+        check_modes(message, self._input_modes)
+        try:
+            return self._reader(message)
+        except ValueError as error:
+            raise ProtocolError(ErrorKind.INVALID_PARAMS, f"message: {error}") from error
 
     # What tasks at work need.
 
-    def envelope(self, request: SendMessageRequest, record: TaskRecord, trace_id: str) -> FlowMessage:
+    def envelope(self, request: SendMessageRequest, payload: Any, record: TaskRecord, trace_id: str) -> FlowMessage:
         """Return what the flow is given: the payload, and everything else about the call in its metadata."""
         message = request.message
         extra = Extra(message.metadata)
@@ -222,7 +239,7 @@ class Engine:
         if extra.is_given:
             about["callerTraceId"], about["callerMeta"] = extra.trace_id, extra.meta
         return FlowMessage(
-            payload=self._reader(message),
+            payload=payload,
             headers=Headers(tenant=request.tenant or "default"),
             trace_id=trace_id,
             deadline_s=self._deadline(extra.deadline_s),
@@ -241,6 +258,14 @@ class Engine:
         self._runners.add(runner)
         runner.add_done_callback(self._runners.discard)
         return runner
+
+    async def keep_alive(self) -> None:
+        """Say of the tasks at work, from time to time, that somebody works on them."""
+        while self.keeps_changes:
+            await asyncio.sleep(_ALIVE_EVERY_S)
+            for live in self._live.values():
+                if live.runner is not None:
+                    self.store.note(live.record, "alive", b"{}")
 
     def note(self, record: TaskRecord, kind: str, data: bytes) -> None:
         """Tell the store of a change."""
@@ -295,18 +320,19 @@ class Engine:
     # Which tasks are in memory.
 
     async def _open(self, owner: str, request: SendMessageRequest) -> LiveTask:
-        self._make_sure_of_room(owner)
+        self._admit(owner)
         message = request.message
         record = TaskRecord(new_id(), message.context_id or new_id(), owner, metadata=request.metadata)
-        await self.store.add(record)
+        try:
+            await self.store.add(record)
+        except BaseException:
+            self.release(owner)
+            raise
         live = self._live[record.id] = LiveTask(self, record)
         if Extra(message.metadata).is_given:
             self._by_message[owner, message.message_id] = record.id
             if len(self._by_message) > _KNOWN_MESSAGES:
                 self._by_message.popitem(last=False)
-        config = request.configuration
-        if config is not None and config.task_push_notification_config is not None:
-            await self._pusher.set(record, config.task_push_notification_config)
         return live
 
     async def _take_up(self, owner: str, message: Message) -> LiveTask:
@@ -321,14 +347,17 @@ class Engine:
             raise ProtocolError(ErrorKind.UNSUPPORTED_OPERATION, text, metadata={"taskId": record.id})
         if len(record.history) >= self.limits.max_history:
             raise ProtocolError(ErrorKind.RESOURCE_EXHAUSTED, "The task has too many messages")
+        if live is None and not record.state.is_settled:
+            text = "The task is at work in another process; send the message again when it asks for input"
+            raise ProtocolError(ErrorKind.UNAVAILABLE, text, headers={"retry-after": "1"})
         if live is None:
-            live = self._adopt(record)
+            live = self.adopt(record)
         if live.queued >= self.limits.max_queued_messages:
             text = "Too many messages wait for the task already"
             raise ProtocolError(ErrorKind.RESOURCE_EXHAUSTED, text, headers={"retry-after": "1"})
         return live
 
-    def _adopt(self, record: TaskRecord) -> LiveTask:
+    def adopt(self, record: TaskRecord) -> LiveTask:
         """Take a settled task up, as it is in the store."""
         live = self._live.get(record.id)
         if live is None:
@@ -344,7 +373,12 @@ class Engine:
         live = None if task_id is None else self._live.get(task_id)
         return live if Extra(message.metadata).is_given else None
 
-    def _make_sure_of_room(self, owner: str) -> None:
+    def _admit(self, owner: str) -> None:
+        """Count a task of an owner as at work.
+
+        Raises:
+            ProtocolError: too many are, or the server stops.
+        """
         if self.is_stopping:
             raise ProtocolError(ErrorKind.UNAVAILABLE, headers={"retry-after": "5"})
         if self._at_work >= self.limits.max_active_tasks:
@@ -353,9 +387,6 @@ class Engine:
         if self._active.get(owner, 0) >= self.limits.max_active_tasks_per_owner:
             text = "Too many of your tasks are at work"
             raise ProtocolError(ErrorKind.RESOURCE_EXHAUSTED, text, headers={"retry-after": "1"})
-
-    def _admit(self, owner: str) -> None:
-        self._make_sure_of_room(owner)
         self._at_work += 1
         self._active[owner] = self._active.get(owner, 0) + 1
 

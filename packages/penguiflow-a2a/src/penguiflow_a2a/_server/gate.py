@@ -9,7 +9,7 @@ from penguiflow_a2a._protocol.errors import ErrorKind, ProtocolError
 from penguiflow_a2a._protocol.operations import Operation
 from penguiflow_a2a._server.callers import ANYONE, Authenticator, Principal, RateLimiter, authenticate
 from penguiflow_a2a._server.http import Headers, Scope, check_origin, origin_of
-from penguiflow_a2a._server.limits import A2ALimits
+from penguiflow_a2a._server.limits import ServerLimits
 
 __all__ = ["Gate"]
 
@@ -18,7 +18,7 @@ __all__ = ["Gate"]
 class Gate:
     """Lets requests in."""
 
-    limits: A2ALimits
+    limits: ServerLimits
     auth: Authenticator | None
     origins: frozenset[str]
     challenge: str
@@ -28,7 +28,7 @@ class Gate:
 
     @classmethod
     def of(
-        cls, card: AgentCard, limits: A2ALimits, auth: Authenticator | None, allowed_origins: frozenset[str]
+        cls, card: AgentCard, limits: ServerLimits, auth: Authenticator | None, allowed_origins: frozenset[str]
     ) -> Gate:
         """Make the gate of a server with this card: pages of its own origin may call it, and those allowed besides."""
         own = frozenset(origin_of(each.url) for each in card.supported_interfaces)

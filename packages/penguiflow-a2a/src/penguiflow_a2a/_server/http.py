@@ -11,7 +11,7 @@ import pydantic_core
 
 from penguiflow_a2a._protocol.errors import ErrorKind, ProtocolError
 from penguiflow_a2a._protocol.operations import Version
-from penguiflow_a2a._server.limits import A2ALimits
+from penguiflow_a2a._server.limits import ServerLimits
 
 __all__ = [
     "Disconnected",
@@ -102,7 +102,7 @@ def require_json(headers: Headers) -> None:
         raise ProtocolError(ErrorKind.UNSUPPORTED_MEDIA_TYPE, text)
 
 
-async def read_body(receive: Receive, headers: Headers, limits: A2ALimits) -> bytes:
+async def read_body(receive: Receive, headers: Headers, limits: ServerLimits) -> bytes:
     """Return the body of a request; one that is too large is not read to its end.
 
     Raises:
@@ -119,7 +119,7 @@ async def read_body(receive: Receive, headers: Headers, limits: A2ALimits) -> by
         raise ProtocolError(ErrorKind.INVALID_REQUEST, "The request took too long to arrive") from None
 
 
-async def _read(receive: Receive, limits: A2ALimits) -> bytes:
+async def _read(receive: Receive, limits: ServerLimits) -> bytes:
     pieces: list[bytes] = []
     size = 0
     while True:
@@ -138,17 +138,17 @@ async def _read(receive: Receive, limits: A2ALimits) -> bytes:
             raise _too_large(limits)
 
 
-def _refuse(limits: A2ALimits) -> bytes:
+def _refuse(limits: ServerLimits) -> bytes:
     raise _too_large(limits)
 
 
-def _too_large(limits: A2ALimits) -> ProtocolError:
+def _too_large(limits: ServerLimits) -> ProtocolError:
     text = f"The request is larger than {limits.max_body_bytes} bytes"
     # What is left of the body is not read, so the connection cannot be used again.
     return ProtocolError(ErrorKind.PAYLOAD_TOO_LARGE, text, headers={"connection": "close"})
 
 
-def parse_json(body: bytes, limits: A2ALimits) -> Any:
+def parse_json(body: bytes, limits: ServerLimits) -> Any:
     """Return what JSON text holds.
 
     Raises:
@@ -166,7 +166,7 @@ def parse_json(body: bytes, limits: A2ALimits) -> Any:
     return value
 
 
-def _check_depth(value: Any, limits: A2ALimits) -> None:
+def _check_depth(value: Any, limits: ServerLimits) -> None:
     level = [value]
     for _ in range(limits.max_json_depth + 1):
         deeper: list[Any] = []
@@ -181,7 +181,7 @@ def _check_depth(value: Any, limits: A2ALimits) -> None:
     raise _too_deep(limits)
 
 
-def _too_deep(limits: A2ALimits) -> ProtocolError:
+def _too_deep(limits: ServerLimits) -> ProtocolError:
     return ProtocolError(ErrorKind.INVALID_REQUEST, f"JSON is taken up to {limits.max_json_depth} levels deep")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from penguiflow import FlowDefinitionError
 
-__all__ = ["A2ALimits", "PushPolicy"]
+__all__ = ["PushPolicy", "ServerLimits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class PushPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class A2ALimits:
+class ServerLimits:
     """The bounds of a server; each is finite unless set to None."""
 
     max_body_bytes: int = 10 * 1024 * 1024
@@ -98,4 +98,4 @@ class A2ALimits:
         for each in fields(self):
             value: Any = getattr(self, each.name)
             if isinstance(value, int | float) and not value > 0:
-                raise FlowDefinitionError(f"{each.name} of A2ALimits is {value!r}: give a positive number")
+                raise FlowDefinitionError(f"{each.name} of ServerLimits is {value!r}: give a positive number")

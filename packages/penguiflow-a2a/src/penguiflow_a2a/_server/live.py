@@ -13,7 +13,7 @@ from penguiflow_a2a._outcomes import InputRequired, Rejected
 from penguiflow_a2a._protocol.requests import SendMessageRequest
 from penguiflow_a2a._protocol.tasks import Artifact, Message, TaskState
 from penguiflow_a2a._server.log import EventLog
-from penguiflow_a2a._server.records import TaskRecord, json_string
+from penguiflow_a2a._server.records import TaskRecord, json_string, trace_id_of
 from penguiflow_a2a._server.spellings import ArtifactFrame, ChunkEvent, WireEvent, dump
 from penguiflow_a2a._server.values import STREAM_METADATA, artifact_of, said, told, unwrapped
 
@@ -70,6 +70,7 @@ class LiveTask:
     __slots__ = (
         "_cancelled",
         "_engine",
+        "_is_submitting",
         "_pending",
         "_settled",
         "_streams",
@@ -89,20 +90,21 @@ class LiveTask:
         self.trace: Trace | None = None
         self.watchers = 0
         """How many requests are following the task."""
-        self._pending: deque[SendMessageRequest] = deque()
+        self._pending: deque[tuple[SendMessageRequest, Any]] = deque()
         self._streams: dict[str, Streamed] = {}
         self._settled: list[asyncio.Future[None]] = []
         self._cancelled = False
+        self._is_submitting = False
 
     # What requests do.
 
-    def begin(self, request: SendMessageRequest, message: bytes) -> None:
-        """Start a turn with a message; where one is at work, the message is next."""
+    def begin(self, request: SendMessageRequest, payload: Any, message: bytes) -> None:
+        """Start a turn with the payload of a message; where one is at work, the message is next."""
         if self.record.state.is_interrupted and self.runner is None:
             self._change(TaskState.SUBMITTED)
         self.record.add_message(message)
         self._engine.note(self.record, "message", message)
-        self._pending.append(request)
+        self._pending.append((request, payload))
         if self.runner is None:
             self._cancelled = False
             self.runner = self._engine.start(self._run())
@@ -132,8 +134,13 @@ class LiveTask:
             self._settle(TaskState.CANCELED, None)
         elif self.trace is not None:
             await self.trace.cancel()
-        else:
+        elif self._is_submitting:
             self.runner.cancel()
+        # Otherwise the runner has yet to take its first step, and will find nothing to do.
+
+    def give_up(self) -> None:
+        """End a task that a process which is gone has left at work."""
+        self._settle(TaskState.FAILED, said("The agent stopped before the task had ended."))
 
     def snapshot(self, history_length: int | None = None) -> WireEvent:
         """Return the task as an event of its streams, numbered with the last event that it includes."""
@@ -156,10 +163,14 @@ class LiveTask:
         state, message = TaskState.FAILED, None
         try:
             while self._pending:
-                state, message = await self._turn(self._pending.popleft())
+                state, message = await self._turn(*self._pending.popleft())
                 if state in _OVER:
                     self._pending.clear()
+            if self._cancelled:
+                state, message = TaskState.CANCELED, None
         except asyncio.CancelledError:
+            if self.trace is not None:
+                self.trace.cancel()
             state, message = self._interrupted()
         except Exception:
             logger.exception("task %s failed in the server", self.record.id, extra=self._ids())
@@ -175,13 +186,17 @@ class LiveTask:
             return TaskState.CANCELED, None
         return TaskState.FAILED, said("The agent stopped before the task had ended.")
 
-    async def _turn(self, request: SendMessageRequest) -> tuple[TaskState, Message | None]:
+    async def _turn(self, request: SendMessageRequest, payload: Any) -> tuple[TaskState, Message | None]:
         engine, record = self._engine, self.record
         record.turn += 1
         self._streams.clear()
-        trace_id = record.id if record.turn == 1 else f"{record.id}.{record.turn}"
+        trace_id = trace_id_of(record)
         try:
-            self.trace = trace = await engine.flow.submit(engine.envelope(request, record, trace_id))
+            self._is_submitting = True
+            try:
+                self.trace = trace = await engine.flow.submit(engine.envelope(request, payload, record, trace_id))
+            finally:
+                self._is_submitting = False
             self._change(TaskState.WORKING)
             chunks = trace.chunks()
             log = self.log
@@ -221,6 +236,7 @@ class LiveTask:
         event = ChunkEvent(stream.frame, text, append=stream.started, last=chunk.done)
         stream.started = True
         self.log.append(event, size + 200)
+        self.record.last_seq = event.seq
         engine = self._engine
         if engine.keeps_changes:
             engine.note(self.record, "chunk", stream.piece(text))
@@ -262,6 +278,7 @@ class LiveTask:
         update = b'{"taskId":"%s","contextId":%s,"artifact":%s,"lastChunk":true}'
         event = WireEvent("artifactUpdate", update % (record.id.encode(), json_string(record.context_id), written))
         self.log.append(event, len(written) + 200)
+        record.last_seq = event.seq
         self._engine.note(record, "artifact", written)
         self._engine.push(self, event)
 

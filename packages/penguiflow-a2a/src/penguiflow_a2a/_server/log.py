@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections import deque
 
-from penguiflow_a2a._server.limits import A2ALimits
+from penguiflow_a2a._server.limits import ServerLimits
 from penguiflow_a2a._server.spellings import Event
 
 __all__ = ["EventLog", "Subscription"]
@@ -69,7 +69,7 @@ class EventLog:
     nodes that stream. A reader that takes longer than `slow_reader_s` for what waited for it is dropped.
     """
 
-    def __init__(self, limits: A2ALimits, *, next_seq: int = 1) -> None:
+    def __init__(self, limits: ServerLimits, *, next_seq: int = 1) -> None:
         self.events: deque[Event] = deque()
         self.next_seq = next_seq
         self.subscriptions: set[Subscription] = set()

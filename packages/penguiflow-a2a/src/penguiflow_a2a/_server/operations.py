@@ -24,6 +24,7 @@ from penguiflow_a2a._protocol.requests import (
 )
 from penguiflow_a2a._server.callers import Caller, Principal
 from penguiflow_a2a._server.checks import check_id
+from penguiflow_a2a._server.elsewhere import StreamFromElsewhere
 from penguiflow_a2a._server.engine import Engine, Extra
 from penguiflow_a2a._server.push import Pusher
 from penguiflow_a2a._server.records import TaskRecord
@@ -73,10 +74,13 @@ class Operations:
             return await self._stream(params, principal, spelling)
         request = _read(SubscribeToTaskRequest, params)
         caller = self._caller(principal, request.tenant, request.id)
-        live = await self._engine.follow(caller.owner, request.id)
-        if live.record.state.is_terminal and after is None:
-            text = f"The task is {live.record.state.name.lower()}: there is nothing more to follow"
+        record, live = await self._engine.find(caller.owner, request.id)
+        if record.state.is_terminal and after is None:
+            text = f"The task is {record.state.name.lower()}: there is nothing more to follow"
             raise ProtocolError(ErrorKind.UNSUPPORTED_OPERATION, text, metadata={"taskId": request.id})
+        if live is None and not record.state.is_settled:
+            return StreamFromElsewhere(self._engine, record, caller.owner)
+        live = self._engine.adopt(record)
         return TaskStream(self._engine, live, caller.owner, after=after)
 
     def _caller(self, principal: Principal, tenant: str, *ids: str) -> Caller:
@@ -96,7 +100,7 @@ class Operations:
         if self._engine.answer_kind(request) == "message":
             message = await self._engine.reply(request, caller)
             return WireEvent("message", message.to_wire_json()).written(spelling)
-        live = await self._engine.send(request, caller)
+        live = await self._engine.send(request, caller, spelling)
         _note_spelling(live.record, spelling)
         configuration = request.configuration
         if configuration is None or not configuration.return_immediately:
@@ -112,7 +116,7 @@ class Operations:
         request, caller = self._sent(params, principal, spelling)
         if self._engine.answer_kind(request) == "message":
             return Source(await self._engine.reply(request, caller))
-        live = await self._engine.send(request, caller)
+        live = await self._engine.send(request, caller, spelling)
         _note_spelling(live.record, spelling)
         length = None if request.configuration is None else request.configuration.history_length
         ends = Extra(request.message.metadata).cancel_on_disconnect
@@ -162,6 +166,7 @@ class Operations:
             raise ProtocolError(ErrorKind.INVALID_PARAMS, "taskId: missing", violations=[("taskId", "missing")])
         record = await self._task_of(principal, config.tenant, config.task_id)
         kept = await self._pusher.set(record, config, spelling)
+        await self._engine.store.flush(record)
         return dump(spelling.codec.encode_push(kept))
 
     async def _get_push(self, params: Any, principal: Principal, spelling: Spelling) -> bytes:
@@ -188,12 +193,14 @@ class Operations:
         request = _read(PushNotificationConfigRequest, _push_params(params, spelling))
         record = await self._task_of(principal, request.tenant, request.task_id)
         self._pusher.delete(record, request.id)
+        await self._engine.store.flush(record)
         return _NULL
 
     async def _task_of(self, principal: Principal, tenant: str, task_id: str) -> TaskRecord:
         caller = self._caller(principal, tenant, task_id)
+        record, live = await self._engine.find(caller.owner, task_id)
         # In memory, so that the next change of the task is told to what is set here.
-        return (await self._engine.follow(caller.owner, task_id)).record
+        return self._engine.adopt(record).record if live is None and record.state.is_settled else record
 
     # The card.
 

@@ -16,7 +16,7 @@ from penguiflow_a2a._protocol.errors import ErrorKind, ProtocolError
 from penguiflow_a2a._protocol.requests import TaskPushNotificationConfig
 from penguiflow_a2a._server.addresses import Target, is_clean, refused, resolve, split_url
 from penguiflow_a2a._server.checks import check_id
-from penguiflow_a2a._server.limits import A2ALimits
+from penguiflow_a2a._server.limits import ServerLimits
 from penguiflow_a2a._server.records import TaskRecord
 from penguiflow_a2a._server.spellings import Spelling, WireEvent, dump
 from penguiflow_a2a._server.values import new_id
@@ -33,7 +33,9 @@ _MAX_TEXT_CHARS = 4096
 class Pusher:
     """Keeps push configurations and posts to them: in order for each configuration, and never to a private address."""
 
-    def __init__(self, limits: A2ALimits, *, is_enabled: bool, note: Callable[[TaskRecord, str, bytes], None]) -> None:
+    def __init__(
+        self, limits: ServerLimits, *, is_enabled: bool, note: Callable[[TaskRecord, str, bytes], None]
+    ) -> None:
         self.is_enabled = is_enabled
         self._limits = limits
         self._policy = limits.push
@@ -50,10 +52,14 @@ class Pusher:
         Raises:
             ProtocolError: push notifications are not supported, or not to this URL.
         """
-        self.require()
-        await self._check(config)
+        await self.check(config)
+        return self.keep(record, config, spelling)
+
+    def keep(
+        self, record: TaskRecord, config: TaskPushNotificationConfig, spelling: Spelling
+    ) -> TaskPushNotificationConfig:
+        """Add a configuration that was checked; see `set`."""
         config_id = config.id or new_id()
-        check_id(config_id, "pushNotificationConfig.id", self._limits)
         if config_id not in record.push and len(record.push) >= self._limits.max_push_configs:
             raise ProtocolError(ErrorKind.RESOURCE_EXHAUSTED, "The task has too many push configurations")
         kept = config.model_copy(update={"id": config_id, "task_id": record.id})
@@ -83,7 +89,14 @@ class Pusher:
         if not self.is_enabled:
             raise ProtocolError(ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED)
 
-    async def _check(self, config: TaskPushNotificationConfig) -> None:
+    async def check(self, config: TaskPushNotificationConfig) -> None:
+        """Refuse a configuration that may not be posted to.
+
+        Raises:
+            ProtocolError: it may not, or push notifications are not supported.
+        """
+        self.require()
+        check_id(config.id, "pushNotificationConfig.id", self._limits)
         texts = [config.token]
         if config.authentication is not None:
             texts += [config.authentication.scheme, config.authentication.credentials]

@@ -12,7 +12,7 @@ from penguiflow_a2a._protocol._base import timestamp
 from penguiflow_a2a._protocol.requests import TaskPushNotificationConfig
 from penguiflow_a2a._protocol.tasks import Message, TaskState
 
-__all__ = ["TaskRecord", "json_string", "parse_timestamp", "status_json"]
+__all__ = ["TaskRecord", "json_string", "parse_timestamp", "status_json", "trace_id_of"]
 
 
 def json_string(text: str) -> bytes:
@@ -44,6 +44,7 @@ class TaskRecord:
 
     __slots__ = (
         "_doc",
+        "alive_at",
         "artifacts",
         "context_id",
         "created_at",
@@ -82,7 +83,8 @@ class TaskRecord:
         self.last_seq = 0
         """The number of the last event of its streams, once the task is settled."""
         self.size_bytes = 0
-        self.created_at = self.updated_at = time.time()
+        self.created_at = self.updated_at = self.alive_at = time.time()
+        """When it was made, when its status changed, and when a store last heard of whoever works on it."""
         self.state = TaskState.SUBMITTED
         self.status_message: bytes | None = None
         self.status = status_json(self.state, self.updated_at, None)
@@ -134,3 +136,8 @@ class TaskRecord:
     def stamp(self, message: Message) -> bytes:
         """Return a message as a message of this task."""
         return message.model_copy(update={"task_id": self.id, "context_id": self.context_id}).to_wire_json()
+
+
+def trace_id_of(record: TaskRecord) -> str:
+    """Return the id of the trace that does the latest turn of a task: that of the task, for the first one."""
+    return record.id if record.turn == 1 else f"{record.id}.{record.turn}"

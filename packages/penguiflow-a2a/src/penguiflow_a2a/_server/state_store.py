@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
+import logging
 import time
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from typing import Any
 
 from penguiflow import StateStore
 from penguiflow_a2a._protocol.requests import ListTasksRequest, TaskPushNotificationConfig
 from penguiflow_a2a._protocol.tasks import TaskState
-from penguiflow_a2a._server.limits import A2ALimits
+from penguiflow_a2a._server.limits import ServerLimits
 from penguiflow_a2a._server.records import TaskRecord
 from penguiflow_a2a._server.spellings import dump
 from penguiflow_a2a._server.store import Page, page_of
+from penguiflow_a2a._server.values import STREAM_METADATA
 
 __all__ = ["StateTaskStore"]
+
+logger = logging.getLogger("penguiflow_a2a.server")
 
 _PREFIX = "a2a."
 
@@ -24,26 +30,23 @@ _PREFIX = "a2a."
 class _Writer:
     """Saves the changes of one task in order. Pieces of one artifact that wait together are saved together."""
 
-    def __init__(self, store: StateStore, history_id: str) -> None:
+    def __init__(self, store: StateStore, history_id: str, on_idle: Callable[[], object]) -> None:
         self._store = store
         self._history_id = history_id
+        self._on_idle = on_idle
         self._waiting: deque[tuple[float, str, dict[str, Any]]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._error: Exception | None = None
-
-    @property
-    def is_done(self) -> bool:
-        """Whether everything is saved."""
-        return self._task is None
 
     def add(self, kind: str, data: dict[str, Any]) -> None:
         """Save a change after those before it."""
         last = self._waiting[-1] if self._waiting else None
         if kind == "chunk" and last is not None and last[1] == "chunk" and last[2]["artifactId"] == data["artifactId"]:
             last[2]["texts"].append(data["text"])
+            last[2]["seq"] = data["seq"]
             return
         if kind == "chunk":
-            data = {"artifactId": data["artifactId"], "texts": [data["text"]]}
+            data = {"artifactId": data["artifactId"], "texts": [data["text"]], "seq": data["seq"]}
         self._waiting.append((time.time(), kind, data))
         if self._task is None:
             self._task = asyncio.create_task(self._run())
@@ -54,10 +57,13 @@ class _Writer:
                 at, kind, data = self._waiting.popleft()
                 await self._store.save_event(self._history_id, at, _PREFIX + kind, data)
         except Exception as error:
+            logger.error("%s could not be saved: %r", self._history_id, error)
             self._error = error
             self._waiting.clear()
         finally:
             self._task = None
+            if self._error is None:
+                self._on_idle()
 
     async def flush(self) -> None:
         """Return when everything that was added so far is saved.
@@ -81,9 +87,9 @@ class StateTaskStore:
 
     keeps_changes = True
 
-    def __init__(self, store: StateStore, limits: A2ALimits | None = None) -> None:
+    def __init__(self, store: StateStore, limits: ServerLimits | None = None) -> None:
         self._store = store
-        self._limits = limits or A2ALimits()
+        self._limits = limits or ServerLimits()
         self._writers: dict[str, _Writer] = {}
         self._ended: OrderedDict[str, TaskRecord] = OrderedDict()
 
@@ -112,10 +118,15 @@ class StateTaskStore:
         """Save a change, after those of the task before it."""
         writer = self._writers.get(record.id)
         if writer is None:
-            writer = self._writers[record.id] = _Writer(self._store, _history_of(record.id))
+            on_idle = functools.partial(self._writers.pop, record.id, None)
+            writer = self._writers[record.id] = _Writer(self._store, _history_of(record.id), on_idle)
         content = json.loads(data)
         if kind == "status":
             content = {"status": content, "at": record.updated_at, "seq": record.last_seq}
+        elif kind == "chunk":
+            content["seq"] = record.last_seq
+        elif kind == "artifact":
+            content = {"artifact": content, "seq": record.last_seq}
         writer.add(kind, content)
 
     async def flush(self, record: TaskRecord) -> None:
@@ -125,13 +136,9 @@ class StateTaskStore:
             Exception: what the store raised.
         """
         writer = self._writers.get(record.id)
-        if writer is None:
-            return
-        try:
+        if writer is not None:
             await writer.flush()
-        finally:
-            if writer.is_done and self._writers.get(record.id) is writer:
-                del self._writers[record.id]
+            self._writers.pop(record.id, None)
 
     async def find(self, owner: str, request: ListTasksRequest) -> Page:
         """Return a page of an owner's tasks. Each is read, so this takes as long as the owner has tasks."""
@@ -158,12 +165,11 @@ def _folded(events: list[Any]) -> TaskRecord | None:
     about = events[0]["data"]
     record = TaskRecord(about["id"], about["contextId"], about["owner"], metadata=about["metadata"])
     record.created_at = record.updated_at = events[0]["ts"]
+    record.alive_at = events[-1]["ts"]
     streamed: dict[str, list[str]] = {}
     for event in events[1:]:
         _fold(record, event["kind"].removeprefix(_PREFIX), event["data"], streamed)
-    for artifact_id, texts in streamed.items():
-        if artifact_id not in record.artifacts:
-            record.put_artifact(artifact_id, _streamed(artifact_id, texts))
+    _put_streamed(record, streamed)
     return record
 
 
@@ -172,11 +178,11 @@ def _fold(record: TaskRecord, kind: str, data: dict[str, Any], streamed: dict[st
         record.add_message(dump(data))
     elif kind == "chunk":
         streamed.setdefault(data["artifactId"], []).extend(data["texts"])
+        record.last_seq = data["seq"]
     elif kind == "artifact":
-        for artifact_id, texts in streamed.items():
-            record.put_artifact(artifact_id, _streamed(artifact_id, texts))
-        streamed.clear()
-        record.put_artifact(data["artifactId"], dump(data))
+        _put_streamed(record, streamed)
+        record.put_artifact(data["artifact"]["artifactId"], dump(data["artifact"]))
+        record.last_seq = data["seq"]
     elif kind == "status":
         status = data["status"]
         state = TaskState(status["state"])
@@ -191,6 +197,8 @@ def _fold(record: TaskRecord, kind: str, data: dict[str, Any], streamed: dict[st
         record.push_spellings[config.id] = data["spelling"]
 
 
-def _streamed(artifact_id: str, texts: list[str]) -> bytes:
-    metadata = {"penguiflow": {"role": "stream"}}
-    return dump({"artifactId": artifact_id, "metadata": metadata, "parts": [{"text": "".join(texts)}]})
+def _put_streamed(record: TaskRecord, streamed: dict[str, list[str]]) -> None:
+    for artifact_id, texts in streamed.items():
+        parts = [{"text": "".join(texts)}]
+        record.put_artifact(artifact_id, dump({"artifactId": artifact_id, "metadata": STREAM_METADATA, "parts": parts}))
+    streamed.clear()

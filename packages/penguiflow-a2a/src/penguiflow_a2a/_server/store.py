@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 from penguiflow_a2a._protocol.errors import ErrorKind, ProtocolError
 from penguiflow_a2a._protocol.requests import ListTasksRequest
 from penguiflow_a2a._protocol.tasks import TaskState
-from penguiflow_a2a._server.limits import A2ALimits
+from penguiflow_a2a._server.limits import ServerLimits
 from penguiflow_a2a._server.records import TaskRecord, parse_timestamp
 
 __all__ = ["MemoryTaskStore", "Page", "TaskStore", "page_of"]
@@ -75,8 +75,8 @@ class MemoryTaskStore:
 
     keeps_changes = False
 
-    def __init__(self, limits: A2ALimits | None = None) -> None:
-        self._limits = limits or A2ALimits()
+    def __init__(self, limits: ServerLimits | None = None) -> None:
+        self._limits = limits or ServerLimits()
         # Both in the order of the last change, the oldest first.
         self._all: OrderedDict[str, TaskRecord] = OrderedDict()
         self._owned: dict[str, OrderedDict[str, TaskRecord]] = {}

@@ -17,6 +17,7 @@ from penguiflow._runtime.delivery import is_adopted, rewrap, send, wait_for_room
 from penguiflow._runtime.kinds import KINDS, MESSAGE, PLAIN, Kind, kind_of
 from penguiflow._runtime.outbox import Outbox
 from penguiflow._runtime.posting import post
+from penguiflow._runtime.shutdown import loop_shuts_down
 from penguiflow._runtime.station import Station
 from penguiflow._runtime.timers import Timer
 from penguiflow._runtime.validation import validation_failed
@@ -110,7 +111,7 @@ class Invocation:
             return _returned(station, ctx, value, self._context)
         if raised is None:
             station.end(ctx._run)
-        elif isinstance(raised, asyncio.CancelledError) and task.cancelling() and _loop_shuts_down(task):
+        elif isinstance(raised, asyncio.CancelledError) and loop_shuts_down():
             # Not by this runtime: the event loop is being shut down around a flow that was not stopped.
             station.runtime.abort()
             raise raised
@@ -347,11 +348,6 @@ def _give_up(station: Station, ctx: Context, error: FlowError) -> None:
         events.node_failed(station, run, ctx, error)
     run.fail(error)
     station.end(run)
-
-
-def _loop_shuts_down(task: asyncio.Task[None]) -> bool:
-    """Tell a shutdown, which cancels every task, from a node that has cancelled the task it runs in."""
-    return all(other.cancelling() for other in asyncio.all_tasks() if other is not task)
 
 
 def _time_out_error(station: Station, ctx: Context, what: str) -> FlowError:

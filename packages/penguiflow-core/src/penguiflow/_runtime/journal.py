@@ -85,6 +85,8 @@ class Journal:
         self.crossing: Crossing | None = None
         self.crosses = False
         """Whether some nodes run in other processes only."""
+        self.aborted = False
+        """Whether the event loop is being shut down, so that nothing more can be written: traces stay as they are."""
         self._resume = resume
         self._endings: set[Ending] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -290,13 +292,14 @@ class Journal:
     def adopt(self, run: Run, outcome: TraceOutcome) -> None:
         """Make a run say what the store says of its end."""
         unit = run.unit
+        saw_it_all = isinstance(unit, Unit) and unit.whole and not unit.resumed and not isinstance(run.error, TraceOver)
         if outcome.state == "completed":
             run.error = None
         elif (
             run.error is None or isinstance(run.error, TraceOver) or run.error.code != (outcome.error or {}).get("code")
         ):
             run.error = as_error(run.trace_id, outcome)
-        if not isinstance(unit, Unit) or unit.resumed or not unit.whole:
+        if not saw_it_all:
             run.results = [
                 (
                     value.exit_name,

@@ -182,6 +182,8 @@ class Runtime:
         """End everything at once, because the event loop is being shut down."""
         self.accepting = False
         self.workers.closed = True
+        if self.journal is not None:
+            self.journal.aborted = True
         for run in tuple(self.active.values()):
             run.fail(
                 FlowStopped(run.trace_id, "the event loop was shut down; stop the flow first, or use 'async with'")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import deque
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from penguiflow._described import describe
 from penguiflow._runtime.events import is_being_cancelled
 from penguiflow.errors import FlowError, FlowErrorCode
 from penguiflow.metrics import FlowEvent
+from penguiflow.state import EventBatches, StoredEvent
 
 if TYPE_CHECKING:
     from penguiflow._runtime.run import Run
@@ -20,6 +22,9 @@ __all__ = ["BACKLOG_CAP", "StoreWriter"]
 
 BACKLOG_CAP = 10_000
 """Events that may wait for the store before `submit` and `emit` wait too."""
+
+# Events that go to the store in one call.
+_BATCH = 256
 
 logger = logging.getLogger("penguiflow")
 
@@ -77,23 +82,41 @@ class StoreWriter:
     async def _write(self) -> None:
         while True:
             while self._queue:
-                run, event = self._queue[0]
-                await self._save(run, event)
-                self._queue.popleft()
+                batch = list(itertools.islice(self._queue, _BATCH))
+                await self._save_batch(batch)
+                for _ in batch:
+                    self._queue.popleft()
                 if len(self._queue) < BACKLOG_CAP:
                     self._room.set()
             self._idle.set()
             self._wake.clear()
             await self._wake.wait()
 
+    async def _save_batch(self, batch: list[tuple[Run, FlowEvent]]) -> None:
+        """Save events in one call, where the store can do that; where that fails, one by one, to blame the right."""
+        if isinstance(self._store, EventBatches) and len(batch) > 1:
+            try:
+                await self._store.save_events([_stored(event) for _, event in batch])
+                return
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
+                    raise
+        for run, event in batch:
+            await self._save(run, event)
+
     async def _save(self, run: Run, event: FlowEvent) -> None:
-        data = event.to_payload()
-        trace_id, ts, kind = data.pop("trace_id"), data.pop("ts"), data.pop("event_type")
+        stored = _stored(event)
+        trace_id, kind = stored["trace_id"], stored["kind"]
         try:
-            await self._store.save_event(trace_id, ts, kind, data)
+            await self._store.save_event(trace_id, stored["ts"], kind, stored["data"])
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
                 raise
             logger.exception("the state store did not save event %s of trace %s", kind, trace_id)
             message = f"the state store could not save event {kind!r}: {describe(error)}"
             run.fail(FlowError(trace_id, event.node_name, FlowErrorCode.STORE_FAILED, message, error))
+
+
+def _stored(event: FlowEvent) -> StoredEvent:
+    data = event.to_payload()
+    return StoredEvent(trace_id=data.pop("trace_id"), ts=data.pop("ts"), kind=data.pop("event_type"), data=data)

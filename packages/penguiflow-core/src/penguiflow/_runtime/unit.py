@@ -13,6 +13,7 @@ from penguiflow._runtime.context import Context
 from penguiflow._runtime.joins import FLUSH
 from penguiflow._runtime.origin import message_id
 from penguiflow._runtime.outbox import HeldContext, Outbox, restore
+from penguiflow._runtime.shutdown import loop_shuts_down
 from penguiflow.errors import FlowError, FlowErrorCode, FlowStopped, LeaseLost, TraceCancelled, TraceOver
 from penguiflow.state import JoinPart, Lease, Step, TraceOutcome
 from penguiflow.types import Payload
@@ -56,7 +57,9 @@ class Ending:
 
     def ended(self) -> None:
         """Called when the run has ended; sees to it that the store knows, and then tells whoever waits."""
-        if self._closing is None:
+        if self.journal.aborted or loop_shuts_down():
+            self._tell()
+        elif self._closing is None:
             self._closing = self.journal.spawn(self._close())
 
     async def _close(self) -> None:
@@ -194,7 +197,7 @@ class Unit(Ending):
 
     def settled(self) -> None:
         """Nothing is queued or running here: the trace has ended, waits for other processes, or for a join."""
-        if self._closing is None:
+        if self._closing is None and not self.journal.aborted:
             self._closing = self.journal.spawn(self._settle())
 
     async def _settle(self) -> None:

@@ -1,0 +1,1 @@
+"""The subcommands of `pf`, each in a module with a function that registers it."""
