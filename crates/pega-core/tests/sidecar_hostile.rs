@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 const HEADER_BYTES: usize = 16;
 const FAILED: u8 = 1;
+const VERSION: u32 = 2;
 
 struct Sidecar {
     server: Server,
@@ -45,7 +46,7 @@ impl Sidecar {
     /// A connection past its greeting.
     fn greeted(&self) -> UnixStream {
         let mut socket = self.stranger();
-        socket.write_all(&frame(1, 0, &greeting(1))).unwrap();
+        socket.write_all(&frame(1, 0, &greeting(VERSION))).unwrap();
         assert_eq!(receive(&mut socket).unwrap().0, 0);
         socket
     }
@@ -97,7 +98,7 @@ fn a_stranger_is_turned_away_and_others_go_on() {
 #[test]
 fn a_client_of_another_version_is_refused_by_name() {
     let sidecar = sidecar();
-    assert!(refusal(sidecar.stranger(), &frame(1, 0, &greeting(2))).contains("UNSUPPORTED_FORMAT"));
+    assert!(refusal(sidecar.stranger(), &frame(1, 0, &greeting(VERSION + 1))).contains("UNSUPPORTED_FORMAT"));
 }
 
 #[test]
@@ -110,7 +111,7 @@ fn oversized_malformed_and_unordered_frames_close_their_client() {
         (&frame(9, 2, b""), "out of order"),
         (&frame(9, 0, b""), "out of order"),
         (&frame(99, 1, b""), "no known kind"),
-        (&frame(1, 1, &greeting(1)), "greeted once"),
+        (&frame(1, 1, &greeting(VERSION)), "greeted once"),
         (&frame(9, 1, b"surplus"), "longer than its fields"),
         (&frame(2, 1, &[255, 255, 255, 255]), "longer than its frame"),
     ];

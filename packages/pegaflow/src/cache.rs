@@ -1,6 +1,7 @@
 //! `pegaflow.BlockCache` and `pegaflow.Lease`.
 
 use std::mem::ManuallyDrop;
+use std::sync::Arc;
 
 use pega_core::Error;
 use pega_core::cache::{Action, CacheOptions, DEFAULT_LEASE_AGE, Hashes, Span, Target as CoreTarget};
@@ -15,6 +16,7 @@ use crate::engine::PegaEngine;
 use crate::error::to_python;
 use crate::job::Job;
 use crate::options::{Size, seconds};
+use crate::pages::PageList;
 
 /// The blocks of one namespace; see the stubs.
 #[pyclass(frozen, subclass, module = "pegaflow._native")]
@@ -78,12 +80,16 @@ impl Names {
 /// The memory of some blocks: each a buffer, or a sequence of them.
 struct Memory {
     spans: Vec<Option<Vec<Span>>>,
-    lent: Vec<Lent>,
+    lent: Vec<Arc<Lent>>,
 }
 
 impl Memory {
     fn of(blocks: &Bound<'_, PyAny>, purpose: Purpose) -> PyResult<Self> {
         let mut memory = Self { spans: Vec::new(), lent: Vec::new() };
+        if let Ok(pages) = blocks.cast::<PageList>() {
+            (memory.spans, memory.lent) = pages.get().memory(purpose)?;
+            return Ok(memory);
+        }
         for block in blocks.try_iter()? {
             let block = block?;
             if block.is_none() && purpose == Purpose::Write {
@@ -106,15 +112,15 @@ impl Memory {
     fn lend(&mut self, object: &Bound<'_, PyAny>, purpose: Purpose) -> PyResult<Span> {
         let lent = Lent::of(object, purpose)?;
         let span = Span::new(lent.start(), lent.len());
-        self.lent.push(lent);
+        self.lent.push(Arc::new(lent));
         Ok(span)
     }
 
-    fn sources(self) -> (Vec<Vec<Span>>, Vec<Lent>) {
+    fn sources(self) -> (Vec<Vec<Span>>, Vec<Arc<Lent>>) {
         (self.spans.into_iter().flatten().collect(), self.lent)
     }
 
-    fn targets(self) -> (Vec<CoreTarget>, Vec<Lent>) {
+    fn targets(self) -> (Vec<CoreTarget>, Vec<Arc<Lent>>) {
         (self.spans, self.lent)
     }
 }
@@ -270,6 +276,11 @@ impl Lease {
     #[getter]
     fn present(&self) -> Vec<bool> {
         self.lease.present().to_vec()
+    }
+
+    #[getter]
+    fn on_disk(&self) -> Vec<bool> {
+        self.lease.on_disk().to_vec()
     }
 
     fn __len__(&self) -> usize {

@@ -1,5 +1,6 @@
 //! `pegaflow.Job`: loading or storing blocks in the background.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -25,11 +26,11 @@ enum Outcome {
 pub(crate) struct Job {
     job: CoreJob<pega_core::Result<Failed>>,
     outcome: Mutex<Outcome>,
-    lent: Mutex<Vec<Lent>>,
+    lent: Mutex<Vec<Arc<Lent>>>,
 }
 
 impl Job {
-    pub(crate) fn new(job: CoreJob<pega_core::Result<Failed>>, lent: Vec<Lent>) -> Self {
+    pub(crate) fn new(job: CoreJob<pega_core::Result<Failed>>, lent: Vec<Arc<Lent>>) -> Self {
         Self { job, outcome: Mutex::new(Outcome::Pending), lent: Mutex::new(lent) }
     }
 

@@ -12,6 +12,7 @@ mod job;
 mod key;
 mod many;
 mod options;
+mod pages;
 mod replay;
 #[cfg(target_os = "linux")]
 mod sidecar;
@@ -32,6 +33,8 @@ mod _native {
     use super::follow::{Snapshot, Subscription};
     #[pymodule_export]
     use super::job::Job;
+    #[pymodule_export]
+    use super::pages::{BlockPages, PageList};
     #[pymodule_export]
     use super::replay::{PyReplay, policy_names};
     #[cfg(target_os = "linux")]

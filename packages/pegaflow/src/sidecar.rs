@@ -62,9 +62,16 @@ impl SidecarServer {
 
 /// Connects to a sidecar, which must have these settings.
 #[pyfunction]
-pub(crate) fn connect(py: Python<'_>, socket: PathBuf, settings: BTreeMap<String, String>) -> PyResult<EngineHandle> {
+#[pyo3(signature = (socket, settings, *, reply_timeout_s = None))]
+pub(crate) fn connect(
+    py: Python<'_>,
+    socket: PathBuf,
+    settings: BTreeMap<String, String>,
+    reply_timeout_s: Option<f64>,
+) -> PyResult<EngineHandle> {
+    let reply_time = reply_timeout_s.map(|time_s| seconds("reply_timeout_s", time_s)).transpose().map_err(to_python)?;
     let connect = || {
-        let client = Client::connect(&socket)?;
+        let client = Client::connect_within(&socket, reply_time)?;
         client.require_settings(&settings.into_iter().collect::<Vec<_>>())?;
         Ok(EngineHandle(Handle::There(client)))
     };

@@ -63,6 +63,7 @@ pub(crate) struct State {
     deadline: Instant,
     pub(super) namespace: Arc<Namespace>,
     present: Vec<bool>,
+    on_disk: Vec<bool>,
     blocks: Mutex<Option<Arc<Blocks>>>,
 }
 
@@ -105,11 +106,13 @@ impl Leases {
                 .with("max_age_s", max_age.as_secs())
         })?;
         let present = blocks.leased.iter().map(|leased| !matches!(leased.kept, Kept::Absent)).collect();
+        let on_disk = blocks.leased.iter().map(|leased| matches!(leased.kept, Kept::OnDisk { .. })).collect();
         let state = Arc::new(State {
             token: rand::random(),
             deadline,
             namespace: Arc::clone(namespace),
             present,
+            on_disk,
             blocks: Mutex::new(Some(Arc::new(blocks))),
         });
         let mut registered = self.0.lock();
@@ -184,6 +187,12 @@ impl Lease {
     #[must_use]
     pub fn present(&self) -> &[bool] {
         &self.state.present
+    }
+
+    /// For each hash that was asked for, whether its block was on disk only when the lease was taken.
+    #[must_use]
+    pub fn on_disk(&self) -> &[bool] {
+        &self.state.on_disk
     }
 
     /// Whether blocks can still be loaded by the lease.

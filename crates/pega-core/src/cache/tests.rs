@@ -292,3 +292,30 @@ fn a_changed_byte_is_a_miss() {
     assert_eq!(load(&cache, &lease).0, [1]);
     assert_eq!(cache.match_prefix(packed(&names(0..2))).unwrap(), 1);
 }
+
+#[test]
+fn a_block_that_is_corrupt_on_disk_is_missed_and_stored_again() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let engine = on_disk(&dir, 8);
+        store(&cache(&engine, "model"), 0..4);
+        engine.close().unwrap();
+    }
+    for file in std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path()) {
+        let mut bytes = std::fs::read(&file).unwrap();
+        if let Some(at) = bytes.windows(BLOCK).position(|run| run.iter().all(|byte| *byte == 2)) {
+            bytes[at + 100] ^= 1;
+            std::fs::write(&file, bytes).unwrap();
+        }
+    }
+    let engine = on_disk(&dir, 8);
+    let cache = cache(&engine, "model");
+    assert_eq!(cache.match_prefix(packed(&names(0..4))).unwrap(), 4);
+    let lease = cache.lease(packed(&names(0..4)), AGE).unwrap();
+    assert_eq!(load(&cache, &lease).0, [2]);
+    assert_eq!(engine.stats().counts.corruptions, 1);
+    assert_eq!(cache.match_prefix(packed(&names(0..4))).unwrap(), 2);
+    assert!(store(&cache, 0..4).is_empty());
+    let lease = cache.lease(packed(&names(0..4)), AGE).unwrap();
+    assert!(load(&cache, &lease).0.is_empty());
+}

@@ -253,6 +253,16 @@ impl LeaseHandle {
         }
     }
 
+    /// For each hash that was asked for, whether its block was on disk only when the lease was taken.
+    #[must_use]
+    pub fn on_disk(&self) -> &[bool] {
+        match self {
+            Self::Here(lease) => lease.on_disk(),
+            #[cfg(target_os = "linux")]
+            Self::There(lease) => lease.on_disk(),
+        }
+    }
+
     /// Whether blocks can still be loaded by the lease.
     #[must_use]
     pub fn is_held(&self) -> bool {

@@ -12,7 +12,7 @@ use super::codec::broken;
 use crate::error::Result;
 
 /// The version of the protocol; a peer of another version is refused at the greeting.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// How long either end may take to greet the other.
 pub const GREETING_TIME: Duration = Duration::from_secs(5);

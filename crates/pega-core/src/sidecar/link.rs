@@ -93,9 +93,10 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// Bounds how long the other end may take to say something; without a time it may take for ever.
+    /// Bounds how long the other end may take to say or to take something; without a time it may take for ever.
     pub(super) fn limit(&self, time: Option<Duration>) -> Result<()> {
-        self.socket.set_read_timeout(time).map_err(|error| Error::io("cannot set up a socket", error))
+        let limited = self.socket.set_read_timeout(time).and_then(|()| self.socket.set_write_timeout(time));
+        limited.map_err(|error| Error::io("cannot set up a socket", error))
     }
 
     /// The next frame, waiting for it; nothing once the other end has closed between two frames.

@@ -63,6 +63,8 @@ pub struct Leased {
     pub token: [u8; 16],
     /// For each hash whether its block is there and pinned.
     pub present: Vec<bool>,
+    /// For each hash whether its block is on disk only.
+    pub on_disk: Vec<bool>,
 }
 
 /// What became of a block that is to be stored.
@@ -263,10 +265,11 @@ impl Payload for Leased {
     fn write(&self, writer: &mut Writer) {
         writer.raw(&self.token);
         self.present.write(writer);
+        self.on_disk.write(writer);
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self> {
-        Ok(Self { token: reader.array()?, present: Payload::read(reader)? })
+        Ok(Self { token: reader.array()?, present: Payload::read(reader)?, on_disk: Payload::read(reader)? })
     }
 }
 

@@ -110,7 +110,7 @@ impl Store {
                 Err(error) => return Err(error),
             };
             let read = disk.log.read_into(at, &hashed.key.to_stored(), room.bytes_mut());
-            if let Some(info) = read.inspect_err(|error| self.count_corruption(error))? {
+            if let Some(info) = read.inspect_err(|error| self.note_failed_read(hashed, at, error))? {
                 return Ok(Some(Found::Held(self.move_to_memory(hashed, at, room, info.checksum))));
             }
             match self.locate(hashed) {
@@ -165,12 +165,24 @@ impl Store {
 
     fn read_at(&self, disk: &Disk, hashed: Hashed<'_>, at: RecordAt, target: &mut [u8]) -> Result<bool> {
         let read = disk.log.read_into(at, &hashed.key.to_stored(), target);
-        Ok(read.inspect_err(|error| self.count_corruption(error))?.is_some())
+        Ok(read.inspect_err(|error| self.note_failed_read(hashed, at, error))?.is_some())
     }
 
-    fn count_corruption(&self, error: &Error) {
-        if error.kind() == ErrorKind::Corrupt {
-            self.counters.corruptions.fetch_add(1, Ordering::Relaxed);
+    /// Counts what is corrupt on disk. A block that is so is dropped, so that it is missed from now on and can be stored
+    /// again; a value of the user's stays, so that its reader hears of it each time.
+    #[cold]
+    fn note_failed_read(&self, hashed: Hashed<'_>, at: RecordAt, error: &Error) {
+        if error.kind() != ErrorKind::Corrupt {
+            return;
+        }
+        self.counters.corruptions.fetch_add(1, Ordering::Relaxed);
+        let mut shard = self.index.write(hashed.shard());
+        if hashed.key.space().is_namespace()
+            && let Some(slot) = shard.find(hashed.hash, hashed.key)
+            && shard.entry(slot).at == Some(at)
+            && shard.entry(slot).extent.is_none()
+        {
+            self.drop_entry(&mut shard, Index::id(hashed.shard(), slot));
         }
     }
 

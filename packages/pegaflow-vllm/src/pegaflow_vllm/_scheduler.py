@@ -45,7 +45,16 @@ class _Tracked:
     computed: int = 0
     """Those of them that were found and are computed, which is faster."""
 
+    has_failed: bool = False
+    """A load of it failed: it is computed, or it would be found and fail again."""
+
     awaited_until_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Loading:
+    leased: Leased
+    pages: set[int]
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,7 @@ class SchedulerSide:
         self._is_known = False
         self._tracked: dict[str, _Tracked] = {}
         self._loads: list[Load] = []
-        self._leased: dict[str, Leased] = {}
+        self._loading: dict[str, _Loading] = {}
         self._over: dict[str, tuple[bytes, Hints]] = {}
         self._events: list[KVCacheEvent] = []
         self._waiting = 0
@@ -127,7 +136,7 @@ class SchedulerSide:
         chain.extend(request.all_token_ids)
         # One token is left to compute, for whose sake the request is run.
         last = min((request.num_tokens - 1) // self._block_tokens, len(chain))
-        if last <= first or request.skip_reading_prefix_cache:
+        if last <= first or tracked.has_failed or request.skip_reading_prefix_cache:
             return 0
         began_s = time.monotonic()
         found = self._link.call(lambda session: self._lookup.find(session, chain, first, last), first)
@@ -156,7 +165,8 @@ class SchedulerSide:
         leased = self._link.call(
             lambda session: self._lookup.lease(session, pieces, self._settings.lease_s), Leased((), (), 0)
         )
-        self._leased[request.request_id] = leased
+        pages = {page for piece in pieces for page in piece.block_ids}
+        self._loading[request.request_id] = _Loading(leased, pages)
         self._loads.append(Load(request.request_id, pieces, leased.tokens))
 
     def _count(self, tracked: _Tracked) -> None:
@@ -168,8 +178,8 @@ class SchedulerSide:
 
     def hit_sources(self, request: Any, num_tokens: int) -> dict[CacheHitSource, int]:
         """Split the tokens of a hit by where they were."""
-        leased = self._leased.get(request.request_id)
-        on_disk = 0 if leased is None else min(num_tokens, leased.on_disk * self._block_tokens)
+        loading = self._loading.get(request.request_id)
+        on_disk = 0 if loading is None else min(num_tokens, loading.leased.on_disk * self._block_tokens)
         self.figures.count("hit_disk_tokens", on_disk)
         self.figures.count("hit_memory_tokens", num_tokens - on_disk)
         split = {CacheHitSource.HOST: num_tokens - on_disk, CacheHitSource.DISK: on_disk}
@@ -229,8 +239,12 @@ class SchedulerSide:
 
     def take_report(self, output: Any) -> None:
         """Take note of what the workers have done."""
+        failed = set(output.failed_recving or ())
         for request_id in output.finished_recving or ():
-            self._end_lease(request_id)
+            loaded = self._loading.pop(request_id, None)
+            if loaded is not None and (request_id in failed or loaded.pages & output.invalid_block_ids):
+                self._note_failure(request_id)
+            self._release(loaded)
         report = output.kv_connector_worker_meta
         if not isinstance(report, WorkerReport):
             return
@@ -285,13 +299,17 @@ class SchedulerSide:
 
     def close(self) -> None:
         """Give back what is leased."""
-        for request_id in list(self._leased):
-            self._end_lease(request_id)
+        for loading in self._loading.values():
+            self._release(loading)
+        self._loading = {}
         self._clerk.close()
 
-    def _end_lease(self, request_id: str) -> None:
-        leased = self._leased.pop(request_id, None)
-        for lease in () if leased is None else leased.leases:
+    def _note_failure(self, request_id: str) -> None:
+        if request_id in self._tracked:
+            self._tracked[request_id].has_failed = True
+
+    def _release(self, loading: _Loading | None) -> None:
+        for lease in () if loading is None else loading.leased.leases:
             # A sidecar that is gone has released it.
             with suppress(PegaError):
                 lease.release()

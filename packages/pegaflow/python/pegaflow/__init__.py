@@ -27,12 +27,23 @@ from pegaflow._errors import (
     TooLargeError,
     UnsupportedFormatError,
 )
-from pegaflow._native import MAX_KEY_BYTES, Change, Job, Lease, Snapshot, Subscription, __version__
+from pegaflow._native import (
+    MAX_KEY_BYTES,
+    BlockPages,
+    Change,
+    Job,
+    Lease,
+    PageList,
+    Snapshot,
+    Subscription,
+    __version__,
+)
 from pegaflow._transaction import Transaction
 
 __all__ = [
     "MAX_KEY_BYTES",
     "BlockCache",
+    "BlockPages",
     "Change",
     "ClosedError",
     "CorruptError",
@@ -45,6 +56,7 @@ __all__ = [
     "LeaseLostError",
     "LockedError",
     "MemoryFullError",
+    "PageList",
     "PegaEngine",
     "PegaError",
     "ProtocolError",

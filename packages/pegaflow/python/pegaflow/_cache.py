@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pegaflow._executor import in_background, off_loop
 from pegaflow._native import BlockCache as NativeCache
-from pegaflow._native import Job, Lease
+from pegaflow._native import Job, Lease, PageList
 
 if TYPE_CHECKING:
     from pegaflow._types import BlockSource, BlockTarget, Hashes
@@ -21,11 +21,11 @@ class BlockCache(NativeCache):
 
     __slots__ = ()
 
-    async def aload_into(self, lease: Lease, buffers: "Sequence[BlockTarget]") -> list[int]:
+    async def aload_into(self, lease: Lease, buffers: "Sequence[BlockTarget] | PageList") -> list[int]:
         """Load leased blocks, as `load_into` does. The buffers must not be used before this returns."""
         return await _outcome(self.start_load(lease, buffers))
 
-    async def astore(self, hashes: "Hashes", buffers: "Sequence[BlockSource]") -> list[int]:
+    async def astore(self, hashes: "Hashes", buffers: "Sequence[BlockSource] | PageList") -> list[int]:
         """Store blocks, as `store` does. The buffers must not be changed before this returns."""
         return await _outcome(self.start_store(hashes, buffers))
 

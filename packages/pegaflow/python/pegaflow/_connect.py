@@ -34,6 +34,7 @@ def connect(
     durability: str | None = None,
     compression: str | None = None,
     on_full: str | None = None,
+    reply_timeout_s: float | None = None,
 ) -> PegaEngine:
     """Connect to the sidecar at `path`; without one, to the sidecar of this user, which is started if need be.
 
@@ -41,6 +42,9 @@ def connect(
     One that was started here outlives this process and ends after ten minutes without a client. Settings that are
     given must be those of the running sidecar, or are those of the one that is started. Blocks while a sidecar
     starts. In a child that was forked from this process, connect again.
+
+    With `reply_timeout_s` an operation that waits longer for the sidecar raises `TimedOutError`, so that one that is
+    stopped or hangs stops nobody else; following changes needs more than half a second.
 
     Raises:
         DisconnectedError: No sidecar answers at `path`.
@@ -60,23 +64,23 @@ def connect(
         on_full=on_full,
     )
     if path is not None:
-        return _engine_at(Path(path), settings)
+        return _engine_at(Path(path), settings, reply_timeout_s)
     socket = default_socket()
     try:
-        return _engine_at(socket, settings)
+        return _engine_at(socket, settings, reply_timeout_s)
     except DisconnectedError:
         pass
     with _starting(socket):
         try:
             # Another process may have started one while this one waited for the lock.
-            return _engine_at(socket, settings)
+            return _engine_at(socket, settings, reply_timeout_s)
         except DisconnectedError:
             _start(socket, settings)
-            return _engine_at(socket, settings)
+            return _engine_at(socket, settings, reply_timeout_s)
 
 
-def _engine_at(socket: Path, settings: EngineSettings) -> PegaEngine:
-    return PegaEngine(_handle=_native.connect(socket, settings.as_text()))
+def _engine_at(socket: Path, settings: EngineSettings, reply_timeout_s: float | None) -> PegaEngine:
+    return PegaEngine(_handle=_native.connect(socket, settings.as_text(), reply_timeout_s=reply_timeout_s))
 
 
 @contextmanager

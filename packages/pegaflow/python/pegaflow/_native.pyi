@@ -12,10 +12,12 @@ from pegaflow._types import BlockSource, BlockTarget, Hashes, Items, Key, Target
 __all__ = [
     "MAX_KEY_BYTES",
     "BlockCache",
+    "BlockPages",
     "Change",
     "EngineHandle",
     "Job",
     "Lease",
+    "PageList",
     "PegaEngine",
     "Replay",
     "SidecarServer",
@@ -285,7 +287,7 @@ class BlockCache:
             LeaseLostError: There is no such lease in this namespace.
         """
 
-    def load_into(self, lease: Lease, buffers: Sequence[BlockTarget]) -> list[int]:
+    def load_into(self, lease: Lease, buffers: Sequence[BlockTarget] | PageList) -> list[int]:
         """Copy leased blocks out, one for each hash of the lease; give the positions that failed.
 
         What is in the buffers of those must not be used. None stands for a block that is not wanted.
@@ -294,16 +296,16 @@ class BlockCache:
             LeaseLostError: The lease was released, or is too old.
         """
 
-    def start_load(self, lease: Lease, buffers: Sequence[BlockTarget]) -> Job:
+    def start_load(self, lease: Lease, buffers: Sequence[BlockTarget] | PageList) -> Job:
         """Load in the background. The job keeps the blocks and the buffers until it is done."""
 
-    def store(self, hashes: Hashes, buffers: Sequence[BlockSource]) -> list[int]:
+    def store(self, hashes: Hashes, buffers: Sequence[BlockSource] | PageList) -> list[int]:
         """Store the blocks that are not there yet; give the positions for which there was no room.
 
         Those that are there count as used: pass the whole chain, from its start.
         """
 
-    def start_store(self, hashes: Hashes, buffers: Sequence[BlockSource]) -> Job:
+    def start_store(self, hashes: Hashes, buffers: Sequence[BlockSource] | PageList) -> Job:
         """Store in the background. The job keeps the buffers until it is done; do not change them before."""
 
     def hint(
@@ -325,6 +327,36 @@ class BlockCache:
         """Give the state of the namespace: sizes in bytes, times in seconds, rates from 0 to 1."""
 
 @final
+class BlockPages:
+    """Memory that is cut into pages, like the KV cache of a model server: a block is one page of each layer."""
+
+    def __new__(cls, layers: Sequence[Target], pages: int) -> Self:
+        """Take layers of so many pages each: contiguous, writable, and lent for as long as this or a job lives.
+
+        Raises:
+            InvalidArgumentError: A layer is not a multiple of that many bytes.
+        """
+
+    @property
+    def block_bytes(self) -> int:
+        """The size of a block."""
+
+    def at(self, pages: Sequence[int | None]) -> PageList:
+        """Give what stands for the buffers of as many blocks; None for a block that is not wanted.
+
+        Raises:
+            InvalidArgumentError: There is no such page.
+        """
+
+    def __len__(self) -> int: ...
+
+@final
+class PageList:
+    """Pages in place of a sequence of buffers, of which nothing is made for each block."""
+
+    def __len__(self) -> int: ...
+
+@final
 class Lease:
     """Blocks that stay until they were loaded: until `release`, the end of a `with` block, or their maximum age."""
 
@@ -335,6 +367,10 @@ class Lease:
     @property
     def present(self) -> list[bool]:
         """For each hash, whether its block was there and is kept."""
+
+    @property
+    def on_disk(self) -> list[bool]:
+        """For each hash, whether its block was on disk only when the lease was taken."""
 
     @property
     def held(self) -> bool:
@@ -419,7 +455,9 @@ class SidecarServer:
     def wait(self) -> None: ...
     def prometheus(self) -> str: ...
 
-def connect(socket: str | os.PathLike[str], settings: Mapping[str, str]) -> EngineHandle:
+def connect(
+    socket: str | os.PathLike[str], settings: Mapping[str, str], *, reply_timeout_s: float | None = None
+) -> EngineHandle:
     """Connect to a sidecar, which must have these settings."""
 
 def policy_names() -> list[str]:

@@ -112,7 +112,7 @@ impl RemoteCache {
         let hashes = PackedHashes { hash_bytes, packed: &packed };
         let max_age_ms = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
         let leased: Leased = self.ask(CacheRequest::Lease { hashes, max_age_ms })?;
-        Ok(RemoteLease::new(self.clone(), u128::from_le_bytes(leased.token), leased.present, false))
+        Ok(RemoteLease::new(self.clone(), leased, false))
     }
 
     /// As [`crate::cache::BlockCache::attach`]; the lease may be of another client.
@@ -120,8 +120,8 @@ impl RemoteCache {
     /// # Errors
     /// `LeaseLost`, `Disconnected`, `Closed`.
     pub fn attach(&self, token: Token) -> Result<RemoteLease> {
-        let present = self.ask(CacheRequest::Attach { token: token.to_le_bytes() })?;
-        Ok(RemoteLease::new(self.clone(), token, present, true))
+        let leased = self.ask(CacheRequest::Attach { token: token.to_le_bytes() })?;
+        Ok(RemoteLease::new(self.clone(), leased, true))
     }
 
     /// As [`crate::cache::BlockCache::load_spans`].

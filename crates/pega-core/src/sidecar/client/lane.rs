@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::sidecar::codec::broken;
@@ -24,7 +25,11 @@ pub(super) struct Lane {
 
 impl Lane {
     /// Connects and greets; a lane of no client yet gets the descriptor of the arena.
-    pub(super) fn open(socket: &Path, client: Option<[u8; 16]>) -> Result<(Self, Greeting, Option<OwnedFd>)> {
+    pub(super) fn open(
+        socket: &Path,
+        client: Option<[u8; 16]>,
+        reply_time: Option<Duration>,
+    ) -> Result<(Self, Greeting, Option<OwnedFd>)> {
         let connected = UnixStream::connect(socket).map_err(|error| {
             Error::new(
                 ErrorKind::Disconnected,
@@ -50,7 +55,7 @@ impl Lane {
             return Err(broken("the first frame of the server is not a greeting"));
         }
         let greeting = decode(payload)?;
-        lane.incoming.limit(None)?;
+        lane.incoming.limit(reply_time)?;
         Ok((lane, greeting, descriptor))
     }
 

@@ -4,19 +4,22 @@ use super::cache::RemoteCache;
 use crate::cache::Token;
 use crate::error::Result;
 use crate::sidecar::cache_request::CacheRequest;
+use crate::sidecar::reply::Leased;
 
 /// Blocks that the sidecar keeps until this is released or dropped, its client ends, or it is too old.
 pub struct RemoteLease {
     cache: RemoteCache,
     token: Token,
     present: Vec<bool>,
+    on_disk: Vec<bool>,
     /// Attached by its token: dropping it leaves the owner's lease alone.
     is_attached: bool,
 }
 
 impl RemoteLease {
-    pub(super) fn new(cache: RemoteCache, token: Token, present: Vec<bool>, is_attached: bool) -> Self {
-        Self { cache, token, present, is_attached }
+    pub(super) fn new(cache: RemoteCache, leased: Leased, is_attached: bool) -> Self {
+        let Leased { token, present, on_disk } = leased;
+        Self { cache, token: u128::from_le_bytes(token), present, on_disk, is_attached }
     }
 
     /// What another client of the same sidecar needs to attach the lease.
@@ -29,6 +32,12 @@ impl RemoteLease {
     #[must_use]
     pub fn present(&self) -> &[bool] {
         &self.present
+    }
+
+    /// For each hash that was asked for, whether its block was on disk only when the lease was taken.
+    #[must_use]
+    pub fn on_disk(&self) -> &[bool] {
+        &self.on_disk
     }
 
     /// Whether blocks can still be loaded by the lease.

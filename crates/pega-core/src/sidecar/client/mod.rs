@@ -13,6 +13,7 @@ mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -64,7 +65,19 @@ impl Client {
     /// `Disconnected` if none answers, `UnsupportedFormat` if it is of another release, `Protocol` if something else
     /// answers.
     pub fn connect(path: &Path) -> Result<Self> {
-        let (lane, greeting, descriptor) = Lane::open(path, None)?;
+        Self::connect_within(path, None)
+    }
+
+    /// As [`Self::connect`], with a bound to how long an operation waits for the sidecar, which may be stopped or hang:
+    /// one that waits longer fails, and its connection is closed. Following changes takes at least half a second.
+    ///
+    /// # Errors
+    /// As [`Self::connect`]; `InvalidArgument` for a bound of zero.
+    pub fn connect_within(path: &Path, reply_time: Option<Duration>) -> Result<Self> {
+        if reply_time.is_some_and(|time| time.is_zero()) {
+            return Err(Error::invalid("a sidecar needs some time to answer"));
+        }
+        let (lane, greeting, descriptor) = Lane::open(path, None, reply_time)?;
         if greeting.version != PROTOCOL_VERSION {
             return Err(Error::new(ErrorKind::UnsupportedFormat, "the sidecar speaks another version of the protocol")
                 .with("version", greeting.version));
@@ -74,7 +87,7 @@ impl Client {
         };
         let shared = Connection {
             window: Window::open(descriptor, greeting.arena_bytes)?,
-            pool: Pool::new(path, greeting.client, lane),
+            pool: Pool::new(path, greeting.client, reply_time, lane),
             greeting,
             path: path.to_owned(),
             dropped: Mutex::new(Vec::new()),

@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -22,6 +23,8 @@ struct State {
 pub(super) struct Pool {
     socket: PathBuf,
     client: [u8; 16],
+    /// How long the server may take to answer.
+    reply_time: Option<Duration>,
     pid: u32,
     state: Mutex<State>,
     returned: Condvar,
@@ -30,11 +33,12 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(socket: &Path, client: [u8; 16], first: Lane) -> Self {
+    pub(super) fn new(socket: &Path, client: [u8; 16], reply_time: Option<Duration>, first: Lane) -> Self {
         let state = State { idle: vec![first], open: 1, closed: false };
         Self {
             socket: socket.to_owned(),
             client,
+            reply_time,
             pid: std::process::id(),
             state: Mutex::new(state),
             returned: Condvar::new(),
@@ -81,7 +85,7 @@ impl Pool {
                 state.open += 1;
                 drop(state);
                 let mut taken = Taken { pool: self, lane: None };
-                taken.lane = Some(Lane::open(&self.socket, Some(self.client))?.0);
+                taken.lane = Some(Lane::open(&self.socket, Some(self.client), self.reply_time)?.0);
                 return Ok(taken);
             }
             self.returned.wait(&mut state);

@@ -61,11 +61,18 @@ fn answer_lease(
     match ask {
         CacheRequest::Lease { hashes, max_age_ms } => {
             let lease = cache.lease(hashes.unpacked(), Duration::from_millis(max_age_ms))?;
-            let leased = Leased { token: lease.token().to_le_bytes(), present: lease.present().to_vec() };
+            let leased = Leased {
+                token: lease.token().to_le_bytes(),
+                present: lease.present().to_vec(),
+                on_disk: lease.on_disk().to_vec(),
+            };
             session.client.own(lease);
             answer.done(&leased)
         }
-        CacheRequest::Attach { token } => answer.done(&cache.attach(u128::from_le_bytes(token))?.present().to_vec()),
+        CacheRequest::Attach { token } => {
+            let lease = cache.attach(u128::from_le_bytes(token))?;
+            answer.done(&Leased { token, present: lease.present().to_vec(), on_disk: lease.on_disk().to_vec() })
+        }
         CacheRequest::Release { token } => {
             let token = u128::from_le_bytes(token);
             // A lease that is gone already is released.
