@@ -11,6 +11,7 @@ from noxfiles._environments import CONSTRAINTS, DIST, LOCKED
 
 COMBINATIONS = {
     "core": ("penguiflow-core",),
+    "distributed": ("penguiflow[redis,postgres,cli]",),
     "penguiflow": ("penguiflow",),
 }
 """What is installed together, by name; the tests are `tests/integration` and `tests/integration/<name>` only."""
@@ -55,7 +56,8 @@ def combined(session: nox.Session, combination: str) -> None:
     session.run_install("uv", "pip", "sync", "--quiet", "--allow-empty-requirements", "/dev/null")
     _environments.install(session, *COMBINATIONS[combination])
     _environments.install_group(session, "test")
-    session.run("pytest", "tests/integration", *session.posargs)
+    others = [f"--ignore=tests/integration/{other}" for other in COMBINATIONS if other != combination]
+    session.run("pytest", "tests/integration", *others, *session.posargs)
 
 
 @nox.session(python=_interpreters.between(), requires=["wheels"])
@@ -65,7 +67,8 @@ def smoke(session: nox.Session) -> None:
     _environments.install(session, *names)
     session.run("python", "-I", "tools/import_all.py", *(m for package in _packages.pure() for m in package.modules))
     _environments.install_group(session, "test")
-    session.run("pytest", "tests/integration", "-m", "smoke", *session.posargs)
+    combined = [f"--ignore=tests/integration/{combination}" for combination in COMBINATIONS]
+    session.run("pytest", "tests/integration", *combined, "-m", "smoke", *session.posargs)
 
 
 @nox.session(python=_interpreters.full()[0], requires=["wheels"])

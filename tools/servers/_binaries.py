@@ -35,7 +35,9 @@ def find_program(
             raise RuntimeError(f"{variable}={given} leads to no program: name {name}, or the folder it is in")
         return path
     if found := shutil.which(name):
-        return Path(found).resolve()
+        # Debian's redis-server is a link to a program that goes by its own name.
+        real = Path(found).resolve()
+        return real if real.name == name else Path(found)
     for place in places:
         for folder in sorted(Path("/").glob(place.lstrip("/")), reverse=True):
             if os.access(folder / name, os.X_OK):

@@ -83,6 +83,8 @@ class Journal:
         self.owner = Owner()
         self.has_joins = any(node.kind == "join" for node in graph.nodes.values())
         self.crossing: Crossing | None = None
+        self.taking: dict[str, asyncio.Event] = {}
+        """Traces that are being taken up, and what says that this is done."""
         self.crosses = False
         """Whether some nodes run in other processes only."""
         self.aborted = False

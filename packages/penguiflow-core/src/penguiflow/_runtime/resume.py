@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from penguiflow._described import describe
@@ -31,9 +32,27 @@ logger = logging.getLogger("penguiflow")
 
 async def resume(journal: Journal, trace_id: str, *, force: bool) -> Run:
     """Go on with a trace; one that has ended is returned as it is."""
+    while (other := journal.taking.get(trace_id)) is not None:
+        await other.wait()
     running = journal.runtime.active.get(trace_id)
     if running is not None:
         return running
+    with _taking(journal, trace_id):
+        return await _resume(journal, trace_id, force=force)
+
+
+@contextmanager
+def _taking(journal: Journal, trace_id: str) -> Iterator[None]:
+    """Keep others in this process from taking up the same trace: the later claim would end the earlier one."""
+    taken = journal.taking[trace_id] = asyncio.Event()
+    try:
+        yield
+    finally:
+        del journal.taking[trace_id]
+        taken.set()
+
+
+async def _resume(journal: Journal, trace_id: str, *, force: bool) -> Run:
     record = await journal.store.load_trace(trace_id)
     if record is None:
         raise TraceUnknown(trace_id)
@@ -145,11 +164,11 @@ class Reclaimer:
         for holder in holders:
             if not journal.runtime.accepting:
                 return 0
-            if (
-                holder.trace_id,
-                holder.generation,
-            ) not in self._refused and holder.trace_id not in journal.runtime.active:
-                taken += await self._take(holder)
+            trace_id = holder.trace_id
+            refused = (trace_id, holder.generation) in self._refused
+            if not refused and trace_id not in journal.runtime.active and trace_id not in journal.taking:
+                with _taking(journal, trace_id):
+                    taken += await self._take(holder)
         return taken
 
     async def _take(self, holder: LeaseHolder) -> bool:

@@ -233,7 +233,8 @@ class Unit(Ending):
         if self.journal.has_joins:
             for unfilled in await self.journal.store.unfilled_joins(self.run.trace_id):
                 return await self.journal.flush(self, unfilled)
-        self.outcome = await self._finish_trace(self.run.error)
+        # Completed, even if the run has failed meanwhile: nothing of the trace was left to do before that.
+        self.outcome = await self._finish_trace(None)
         return False
 
     async def _is_drained(self) -> bool:

@@ -1,0 +1,63 @@
+"""Workers that are stopped past their lease and woken when another has done their work: they write nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+async def until(condition: Callable[[], Any], what: str, patience_s: float = 30.0) -> Any:
+    """Wait for something that other processes do."""
+    deadline = time.monotonic() + patience_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what} did not happen"
+        await asyncio.sleep(0.01)
+    return found
+
+
+def pids(shop: Any, what: str) -> list[int]:
+    """Return the processes that confirmed an order, or began to."""
+    lines = (line.split() for line in shop.ledger_path.read_text().splitlines())
+    return [int(pid) for kind, node, _, pid in lines if kind == what and node == "confirm"]
+
+
+async def outlive(shop: Any, flow: Any, store: Any, workers: dict[int, Any], number: int) -> None:
+    """Stop the worker that confirms an order in the middle, and wake it when the other has confirmed it."""
+    began, ran = len(pids(shop, "began")), len(pids(shop, "ran"))
+    trace = await flow.submit(number)
+    zombie = (await until(lambda: pids(shop, "began")[began:], "the order"))[0]
+    workers[zombie].send(signal.SIGSTOP)
+    if len(pids(shop, "ran")) > ran:
+        # It was done before the signal came.
+        workers[zombie].send(signal.SIGCONT)
+        assert await trace.result() == shop.module.answer_to(number)
+        return
+    try:
+        assert await trace.result() == shop.module.answer_to(number)
+        steps = await store.load_steps(trace.trace_id)
+    finally:
+        workers[zombie].send(signal.SIGCONT)
+    # The zombie goes on where it was stopped, and has its effect: what it then writes must not be taken.
+    await until(lambda: zombie in pids(shop, "ran")[ran:], "the effect of the zombie")
+    await asyncio.sleep(0.1)
+    assert await store.load_steps(trace.trace_id) == steps
+    shop.outlived += 1
+
+
+@pytest.mark.timeout(1800)
+async def test_a_worker_that_wakes_too_late_writes_nothing(shop: Any, scale: Callable[[int, int], int]) -> None:
+    wanted, shop.outlived = scale(3, 50), 0
+    shop.worker("east")
+    both = [shop.worker("west", pause_s=0.5) for _ in range(2)]
+    async with shop.client() as (flow, store, _):
+        number = 0
+        async with asyncio.timeout(wanted * 20 + 20):
+            while shop.outlived < wanted:
+                number += 1
+                await outlive(shop, flow, store, {worker.pid: worker for worker in both}, number)
+    print(f"\n{shop.outlived} workers stopped past their lease and woken, none of their writes accepted")
