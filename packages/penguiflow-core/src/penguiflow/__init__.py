@@ -25,6 +25,7 @@ from penguiflow.errors import (
     UnknownTarget,
     ValidationFailed,
 )
+from penguiflow.logs import JsonLines
 from penguiflow.metrics import FlowEvent
 from penguiflow.middlewares import NodeTiming, NodeTimings, RemoteTiming, RemoteTimings, log_flow_events
 from penguiflow.node import Adjacency, Node, NodePolicy
@@ -68,6 +69,7 @@ __all__ = [
     "InMemoryStateStore",
     "InProcBus",
     "JoinIncomplete",
+    "JsonLines",
     "LeaseLost",
     "Message",
     "MessageBus",

@@ -6,8 +6,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 
-from pydantic import ValidationError
-
+from penguiflow._described import describe_without_values
 from penguiflow._runtime.events import Listener
 from penguiflow.metrics import FlowEvent
 
@@ -57,15 +56,8 @@ def _line(event: FlowEvent) -> str:
         f"{key}={value}" for key, value in event.extra.items() if key not in _PRIVATE and value not in (None, [])
     )
     if event.exception is not None:
-        parts.append(f"exception={_told(event.exception)}")
+        parts.append(f"exception={describe_without_values(event.exception)}")
     return " ".join(parts)
-
-
-def _told(exception: BaseException) -> str:
-    # pydantic repeats the values that do not fit, which are payload.
-    if isinstance(exception, ValidationError):
-        return f"ValidationError: {exception.error_count()} errors for {exception.title}"
-    return f"{type(exception).__name__}: {exception}"
 
 
 def _attributes(event: FlowEvent) -> dict[str, object]:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from penguiflow import PenguiFlow, log_flow_events
+from penguiflow import JsonLines, PenguiFlow, log_flow_events
 from penguiflow_cli._exits import Exit, fail, run_async, usage
 from penguiflow_cli._flows import Target, load_flow
 from penguiflow_cli._nearest import nearest
@@ -81,7 +81,8 @@ def _chosen(nodes: str, flow: PenguiFlow) -> list[str]:
 
 def _log(flow: PenguiFlow, style: LogStyle) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    plain = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    handler.setFormatter(JsonLines() if style is LogStyle.JSON else plain)
     logging.basicConfig(level=logging.INFO if style is not LogStyle.NONE else logging.WARNING, handlers=[handler])
     if style is not LogStyle.NONE:
         flow.add_middleware(log_flow_events())

@@ -87,10 +87,16 @@ class EventHub:
             run, FlowEvent(event_type, time.time(), run.trace_id, name, attempt, latency_ms, depth, extra, exception)
         )
 
-    def node_started(self, station: Station, run: Run, attempt: int) -> float:
-        """Post `node_start`; returns when that was, for `node_ended`."""
-        now = time.time()
-        self._put(run, FlowEvent("node_start", now, run.trace_id, station.name, attempt, None, station.queued, {}))
+    def node_started(self, station: Station, run: Run, ctx: Context) -> float:
+        """Post `node_start`; returns when that was, for `node_ended`.
+
+        Of the metadata it bears one field, which says nothing of its own: the W3C `traceparent` that spans belong to.
+        """
+        now, traceparent = time.time(), ctx.meta.get("traceparent")
+        extra = {"traceparent": traceparent} if isinstance(traceparent, str) else {}
+        self._put(
+            run, FlowEvent("node_start", now, run.trace_id, station.name, ctx._attempt, None, station.queued, extra)
+        )
         return time.perf_counter()
 
     def node_ended(self, station: Station, run: Run, ctx: Context) -> None:

@@ -184,7 +184,7 @@ def begin(ctx: Context) -> Invocation | None:
             return None
     events = station.runtime.events
     if events is not None and not (run.unit is not None and run.unit.is_recorded(ctx)):
-        ctx._started = events.node_started(station, run, ctx._attempt)
+        ctx._started = events.node_started(station, run, ctx)
     context = run.context.copy()
     coro: Any = station.func(value, ctx)
     try:
