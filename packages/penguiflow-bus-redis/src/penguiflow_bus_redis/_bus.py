@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from penguiflow.bus import DeadLetter, Delivery
 from penguiflow_bus_redis._bell import Bell
@@ -272,6 +273,33 @@ class RedisMessageBus:
             self._rooms.discard(event)
 
 
+_IN_URL: dict[str, Callable[[str], Any]] = {
+    "prefix": str,
+    "max_len": int,
+    "lease_s": float,
+    "max_deliveries": int,
+    "partitions": int,
+}
+
+
 def open_url(url: str) -> RedisMessageBus:
-    """Return a bus for a URL, as the command line does; nothing is connected before its first use."""
-    return RedisMessageBus(url)
+    """Return a bus for a URL, as the command line does; nothing is connected before its first use.
+
+    `prefix`, `max_len`, `lease_s`, `max_deliveries` and `partitions` may stand in its query, as in
+    `redis://localhost/0?lease_s=5`; what else stands there is for the Redis client.
+
+    Raises:
+        BusMisconfigured: one of them is not usable.
+    """
+    parts = urlsplit(url)
+    options: dict[str, Any] = {}
+    rest = []
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in _IN_URL:
+            rest.append((name, value))
+            continue
+        try:
+            options[name] = _IN_URL[name](value)
+        except ValueError:
+            raise BusMisconfigured(f"{name}={value} in the URL of the bus is not usable: it is no number") from None
+    return RedisMessageBus(urlunsplit(parts._replace(query=urlencode(rest))), **options)
