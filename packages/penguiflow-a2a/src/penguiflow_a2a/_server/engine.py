@@ -23,12 +23,12 @@ from penguiflow_a2a._server.limits import ServerLimits
 from penguiflow_a2a._server.live import LiveTask
 from penguiflow_a2a._server.push import Pusher
 from penguiflow_a2a._server.records import TaskRecord, trace_id_of
-from penguiflow_a2a._server.spellings import Spelling, WireEvent
+from penguiflow_a2a._server.spellings import Event, Spelling
 from penguiflow_a2a._server.store import Page, TaskStore
 from penguiflow_a2a._server.streams import no_stream
 from penguiflow_a2a._server.values import Reader, new_id, parts_of, said, told, unwrapped
 
-__all__ = ["AnswerKind", "Engine", "Extra"]
+__all__ = ["AnswerKind", "Engine", "Extra", "extra_of"]
 
 AnswerKind: TypeAlias = Literal["task", "message"]
 """Whether a message is answered with a task, or with a message and no task."""
@@ -54,6 +54,14 @@ class Extra:
         self.trace_id = trace_id if isinstance(trace_id, str) else None
         self.meta = told.get("meta")
         self.cancel_on_disconnect = told.get("cancelOnDisconnect") is True
+
+
+_NO_EXTRA = Extra(None)
+
+
+def extra_of(message: Message) -> Extra:
+    """Return what a client of this package says in a message."""
+    return Extra(message.metadata) if message.metadata else _NO_EXTRA
 
 
 class Engine:
@@ -224,12 +232,12 @@ class Engine:
     def envelope(self, request: SendMessageRequest, payload: Any, record: TaskRecord, trace_id: str) -> FlowMessage:
         """Return what the flow is given: the payload, and everything else about the call in its metadata."""
         message = request.message
-        extra = Extra(message.metadata)
+        extra = extra_of(message)
         about: dict[str, Any] = {
             "taskId": record.id,
             "contextId": record.context_id,
             "principal": record.owner,
-            "message": message.to_wire(),
+            "message": json.loads(record.history[-1]) if record.history else message.to_wire(),
             "history": [json.loads(each) for each in record.history[:-1]],
         }
         if message.metadata and isinstance(message.metadata.get("skill"), str):
@@ -269,10 +277,9 @@ class Engine:
 
     def note(self, record: TaskRecord, kind: str, data: bytes) -> None:
         """Tell the store of a change."""
-        if self.keeps_changes or kind == "status":
-            self.store.note(record, kind, data)
+        self.store.note(record, kind, data)
 
-    def push(self, live: LiveTask, event: WireEvent) -> None:
+    def push(self, live: LiveTask, event: Event) -> None:
         """Tell those who asked to be called of an event."""
         if live.record.push:
             self._pusher.dispatch(live.record, event)
@@ -329,7 +336,7 @@ class Engine:
             self.release(owner)
             raise
         live = self._live[record.id] = LiveTask(self, record)
-        if Extra(message.metadata).is_given:
+        if extra_of(message).is_given:
             self._by_message[owner, message.message_id] = record.id
             if len(self._by_message) > _KNOWN_MESSAGES:
                 self._by_message.popitem(last=False)
@@ -371,7 +378,7 @@ class Engine:
             return None
         task_id = self._by_message.get((owner, message.message_id))
         live = None if task_id is None else self._live.get(task_id)
-        return live if Extra(message.metadata).is_given else None
+        return live if extra_of(message).is_given else None
 
     def _admit(self, owner: str) -> None:
         """Count a task of an owner as at work.

@@ -14,7 +14,7 @@ from penguiflow_a2a._protocol.requests import SendMessageRequest
 from penguiflow_a2a._protocol.tasks import Artifact, Message, TaskState
 from penguiflow_a2a._server.log import EventLog
 from penguiflow_a2a._server.records import TaskRecord, json_string, trace_id_of
-from penguiflow_a2a._server.spellings import ArtifactFrame, ChunkEvent, WireEvent, dump
+from penguiflow_a2a._server.spellings import ArtifactEvent, ArtifactFrame, ChunkEvent, StatusEvent, WireEvent, dump
 from penguiflow_a2a._server.values import STREAM_METADATA, artifact_of, said, told, unwrapped
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class LiveTask:
     __slots__ = (
         "_cancelled",
         "_engine",
+        "_head",
         "_is_submitting",
         "_pending",
         "_settled",
@@ -87,6 +88,7 @@ class LiveTask:
         self.log = EventLog(engine.limits, next_seq=next_seq)
         self.runner: asyncio.Task[None] | None = None
         """What runs the traces; None while the task is settled."""
+        self._head = b'{"taskId":%s,"contextId":%s' % (json_string(record.id), json_string(record.context_id))
         self.trace: Trace | None = None
         self.watchers = 0
         """How many requests are following the task."""
@@ -103,7 +105,8 @@ class LiveTask:
         if self.record.state.is_interrupted and self.runner is None:
             self._change(TaskState.SUBMITTED)
         self.record.add_message(message)
-        self._engine.note(self.record, "message", message)
+        if self._engine.keeps_changes:
+            self._engine.note(self.record, "message", message)
         self._pending.append((request, payload))
         if self.runner is None:
             self._cancelled = False
@@ -275,25 +278,21 @@ class LiveTask:
         written = artifact.to_wire_json()
         record = self.record
         record.put_artifact(artifact.artifact_id, written)
-        update = b'{"taskId":"%s","contextId":%s,"artifact":%s,"lastChunk":true}'
-        event = WireEvent("artifactUpdate", update % (record.id.encode(), json_string(record.context_id), written))
+        event = ArtifactEvent(self._head, written)
         self.log.append(event, len(written) + 200)
         record.last_seq = event.seq
-        self._engine.note(record, "artifact", written)
+        if self._engine.keeps_changes:
+            self._engine.note(record, "artifact", written)
         self._engine.push(self, event)
 
-    def _change(self, state: TaskState, message: bytes | None = None) -> WireEvent:
+    def _change(self, state: TaskState, message: bytes | None = None) -> None:
         record = self.record
         record.set_status(state, message)
-        update = b'{"taskId":"%s","contextId":%s,"status":%s}'
-        content = update % (record.id.encode(), json_string(record.context_id), record.status)
-        event = WireEvent("statusUpdate", content)
-        event.settles = state.is_settled
-        self.log.append(event, len(content) + 50)
+        event = StatusEvent(self._head, state, record.updated_at, message)
+        self.log.append(event, len(message or b"") + 200)
         record.last_seq = event.seq
-        self._engine.note(record, "status", record.status)
+        self._engine.note(record, "status", record.status if self._engine.keeps_changes else b"")
         self._engine.push(self, event)
-        return event
 
     def _settle(self, state: TaskState, message: Message | None) -> None:
         self.sync()

@@ -25,7 +25,7 @@ from penguiflow_a2a._protocol.requests import (
 from penguiflow_a2a._server.callers import Caller, Principal
 from penguiflow_a2a._server.checks import check_id
 from penguiflow_a2a._server.elsewhere import StreamFromElsewhere
-from penguiflow_a2a._server.engine import Engine, Extra
+from penguiflow_a2a._server.engine import Engine, extra_of
 from penguiflow_a2a._server.push import Pusher
 from penguiflow_a2a._server.records import TaskRecord
 from penguiflow_a2a._server.spellings import Spelling, WireEvent, dump
@@ -119,7 +119,7 @@ class Operations:
         live = await self._engine.send(request, caller, spelling)
         _note_spelling(live.record, spelling)
         length = None if request.configuration is None else request.configuration.history_length
-        ends = Extra(request.message.metadata).cancel_on_disconnect
+        ends = extra_of(request.message).cancel_on_disconnect
         return TaskStream(self._engine, live, caller.owner, history_length=length, cancels=ends)
 
     def _sent(self, params: Any, principal: Principal, spelling: Spelling) -> tuple[SendMessageRequest, Caller]:
@@ -173,19 +173,18 @@ class Operations:
         self._pusher.require()
         request = _read(PushNotificationConfigRequest, _push_params(params, spelling))
         record = await self._task_of(principal, request.tenant, request.task_id)
-        configs = record.push
-        config = configs.get(request.id)
-        if config is None and not request.id and spelling is not Spelling.V1:
-            config = next(iter(configs.values()), None)
-        if config is None:
+        found = record.push.get(request.id)
+        if found is None and not request.id and spelling is not Spelling.V1:
+            found = next(iter(record.push.values()), None)
+        if found is None:
             raise ProtocolError(ErrorKind.TASK_NOT_FOUND, "The task has no such push configuration")
-        return dump(spelling.codec.encode_push(config))
+        return dump(spelling.codec.encode_push(found[0]))
 
     async def _list_push(self, params: Any, principal: Principal, spelling: Spelling) -> bytes:
         self._pusher.require()
         request = _read(ListTaskPushNotificationConfigsRequest, _push_params(params, spelling))
         record = await self._task_of(principal, request.tenant, request.task_id)
-        configs = [spelling.codec.encode_push(each) for each in record.push.values()]
+        configs = [spelling.codec.encode_push(config) for config, _ in record.push.values()]
         return dump(configs if spelling is Spelling.V03 else {"configs": configs})
 
     async def _delete_push(self, params: Any, principal: Principal, spelling: Spelling) -> bytes:

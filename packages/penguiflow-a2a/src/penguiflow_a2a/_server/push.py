@@ -18,7 +18,7 @@ from penguiflow_a2a._server.addresses import Target, is_clean, refused, resolve,
 from penguiflow_a2a._server.checks import check_id
 from penguiflow_a2a._server.limits import ServerLimits
 from penguiflow_a2a._server.records import TaskRecord
-from penguiflow_a2a._server.spellings import Spelling, WireEvent, dump
+from penguiflow_a2a._server.spellings import Event, Spelling, dump
 from penguiflow_a2a._server.values import new_id
 
 __all__ = ["Pusher"]
@@ -63,8 +63,7 @@ class Pusher:
         if config_id not in record.push and len(record.push) >= self._limits.max_push_configs:
             raise ProtocolError(ErrorKind.RESOURCE_EXHAUSTED, "The task has too many push configurations")
         kept = config.model_copy(update={"id": config_id, "task_id": record.id})
-        record.push[config_id] = kept
-        record.push_spellings[config_id] = spelling.value
+        record.set_push(kept, spelling.value)
         self._note(record, "push", dump({"config": kept.to_wire(), "spelling": spelling.value}))
         return kept
 
@@ -75,8 +74,7 @@ class Pusher:
             ProtocolError: push notifications are not supported.
         """
         self.require()
-        if record.push.pop(config_id, None) is not None:
-            record.push_spellings.pop(config_id, None)
+        if record.drop_push(config_id):
             self._note(record, "push", dump({"deleted": config_id}))
         self._waiting.get((record.id, config_id), deque()).clear()
 
@@ -107,10 +105,10 @@ class Pusher:
         # A host that has no address just now is looked up again when there is something to post.
         await resolve(split_url(config.url, self._policy), self._policy, timeout_s=_LOOKUP_S)
 
-    def dispatch(self, record: TaskRecord, event: WireEvent) -> None:
+    def dispatch(self, record: TaskRecord, event: Event) -> None:
         """Post an event to every configuration of a task, without waiting for it."""
-        for config_id, config in record.push.items():
-            spelling = Spelling(record.push_spellings.get(config_id, 0))
+        for config_id, (config, number) in record.push.items():
+            spelling = Spelling(number)
             # Clients of 0.3 expect the task itself, whatever has changed in it.
             body = (
                 event.written(Spelling.V1)

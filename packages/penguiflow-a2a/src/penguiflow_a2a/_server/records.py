@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii
+from types import MappingProxyType
 from typing import Any
 
 from penguiflow_a2a._protocol._base import timestamp
@@ -13,6 +15,10 @@ from penguiflow_a2a._protocol.requests import TaskPushNotificationConfig
 from penguiflow_a2a._protocol.tasks import Message, TaskState
 
 __all__ = ["TaskRecord", "json_string", "parse_timestamp", "status_json", "trace_id_of"]
+
+
+# Shared by all tasks without any: a task that is kept should be few objects, since each costs the garbage collector.
+_NO_PUSH: Mapping[str, tuple[TaskPushNotificationConfig, int]] = MappingProxyType({})
 
 
 def json_string(text: str) -> bytes:
@@ -44,6 +50,7 @@ class TaskRecord:
 
     __slots__ = (
         "_doc",
+        "_status",
         "alive_at",
         "artifacts",
         "context_id",
@@ -55,11 +62,9 @@ class TaskRecord:
         "metadata",
         "owner",
         "push",
-        "push_spellings",
         "rest_spelling",
         "size_bytes",
         "state",
-        "status",
         "status_message",
         "turn",
         "updated_at",
@@ -73,9 +78,8 @@ class TaskRecord:
         self.metadata = metadata
         self.history: list[bytes] = []
         self.artifacts: dict[str, bytes] = {}
-        self.push: dict[str, TaskPushNotificationConfig] = {}
-        self.push_spellings: dict[str, int] = {}
-        """In which spelling each of those was set, and is to be posted to."""
+        self.push: Mapping[str, tuple[TaskPushNotificationConfig, int]] = _NO_PUSH
+        """Push configurations by their id, each with the spelling in which it was set and is to be posted to."""
         self.rest_spelling: int | None = None
         """How a client of 0.3 over HTTP+JSON wrote the message that began the task."""
         self.turn = 0
@@ -87,8 +91,31 @@ class TaskRecord:
         """When it was made, when its status changed, and when a store last heard of whoever works on it."""
         self.state = TaskState.SUBMITTED
         self.status_message: bytes | None = None
-        self.status = status_json(self.state, self.updated_at, None)
+        self._status: bytes | None = None
         self._doc: bytes | None = None
+
+    @property
+    def status(self) -> bytes:
+        """The status, made when it is asked for: most are passed through unseen."""
+        if self._status is None:
+            self._status = status_json(self.state, self.updated_at, self.status_message)
+        return self._status
+
+    def set_push(self, config: TaskPushNotificationConfig, spelling: int) -> None:
+        """Add a push configuration, or replace the one of its id."""
+        self.push = {**self.push, config.id: (config, spelling)}
+
+    def drop_push(self, config_id: str) -> bool:
+        """Remove a push configuration; false if there is none."""
+        if config_id not in self.push:
+            return False
+        self.push = {each: kept for each, kept in self.push.items() if each != config_id} or _NO_PUSH
+        return True
+
+    def restore(self, state: TaskState, at: float, message: bytes | None, seq: int) -> None:
+        """Come to a state as a store has it."""
+        self.set_status(state, message)
+        self.updated_at, self.last_seq = at, seq
 
     def set_status(self, state: TaskState, message: bytes | None = None) -> None:
         """Come to a state; what the agent said last goes to the history."""
@@ -98,7 +125,7 @@ class TaskRecord:
         self.updated_at = max(time.time(), self.updated_at + 1e-6)
         self.state = state
         self.status_message = message
-        self.status = status_json(state, self.updated_at, message)
+        self._status = None
         self.size_bytes += len(message or b"")
         self._doc = None
 
@@ -134,8 +161,9 @@ class TaskRecord:
         return doc
 
     def stamp(self, message: Message) -> bytes:
-        """Return a message as a message of this task."""
-        return message.model_copy(update={"task_id": self.id, "context_id": self.context_id}).to_wire_json()
+        """Make a message one of this task, and return it as JSON."""
+        message.task_id, message.context_id = self.id, self.context_id
+        return message.to_wire_json()
 
 
 def trace_id_of(record: TaskRecord) -> str:

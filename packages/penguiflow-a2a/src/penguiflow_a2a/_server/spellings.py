@@ -7,9 +7,11 @@ from enum import Enum
 from typing import Any
 
 from penguiflow_a2a._protocol.codecs import V03, V03_REST, V1, Codec
+from penguiflow_a2a._protocol.tasks import TaskState
 from penguiflow_a2a._protocol.v03 import Wire
+from penguiflow_a2a._server.records import status_json
 
-__all__ = ["ChunkEvent", "Event", "Spelling", "WireEvent", "dump"]
+__all__ = ["ArtifactEvent", "ArtifactFrame", "ChunkEvent", "Event", "Spelling", "StatusEvent", "WireEvent", "dump"]
 
 
 class Spelling(Enum):
@@ -69,9 +71,46 @@ class WireEvent(Event):
         self.content = content
 
     def _write(self, spelling: Spelling) -> bytes:
-        if spelling is Spelling.V1:
-            return b'{"%s":%s}' % (self.member.encode(), self.content)
-        return dump(spelling.codec.event_to_wire({self.member: json.loads(self.content)}))
+        return _written(self.member, self.content, spelling)
+
+
+def _written(member: str, content: bytes, spelling: Spelling) -> bytes:
+    if spelling is Spelling.V1:
+        return b'{"%s":%s}' % (member.encode(), content)
+    return dump(spelling.codec.event_to_wire({member: json.loads(content)}))
+
+
+class StatusEvent(Event):
+    """A change of state; it is written only where somebody is told of it."""
+
+    __slots__ = ("_at", "_head", "_message", "_state")
+
+    def __init__(self, head: bytes, state: TaskState, at: float, message: bytes | None) -> None:
+        super().__init__()
+        self._head = head
+        self._state = state
+        self._at = at
+        self._message = message
+        self.settles = state.is_settled
+
+    def _write(self, spelling: Spelling) -> bytes:
+        content = b'%s,"status":%s}' % (self._head, status_json(self._state, self._at, self._message))
+        return _written("statusUpdate", content, spelling)
+
+
+class ArtifactEvent(Event):
+    """A whole artifact."""
+
+    __slots__ = ("_artifact", "_head")
+
+    def __init__(self, head: bytes, artifact: bytes) -> None:
+        super().__init__()
+        self._head = head
+        self._artifact = artifact
+
+    def _write(self, spelling: Spelling) -> bytes:
+        content = b'%s,"artifact":%s,"lastChunk":true}' % (self._head, self._artifact)
+        return _written("artifactUpdate", content, spelling)
 
 
 class ArtifactFrame:

@@ -187,14 +187,11 @@ def _fold(record: TaskRecord, kind: str, data: dict[str, Any], streamed: dict[st
         status = data["status"]
         state = TaskState(status["state"])
         record.turn += state is TaskState.WORKING
-        record.set_status(state, dump(status["message"]) if "message" in status else None)
-        record.updated_at, record.status, record.last_seq = data["at"], dump(status), data["seq"]
+        record.restore(state, data["at"], dump(status["message"]) if "message" in status else None, data["seq"])
     elif kind == "push" and "deleted" in data:
-        record.push.pop(data["deleted"], None)
+        record.drop_push(data["deleted"])
     elif kind == "push":
-        config = TaskPushNotificationConfig.model_validate(data["config"])
-        record.push[config.id] = config
-        record.push_spellings[config.id] = data["spelling"]
+        record.set_push(TaskPushNotificationConfig.model_validate(data["config"]), data["spelling"])
 
 
 def _put_streamed(record: TaskRecord, streamed: dict[str, list[str]]) -> None:

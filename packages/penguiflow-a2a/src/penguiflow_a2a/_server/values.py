@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import os
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -26,8 +26,10 @@ STREAM_METADATA = {"penguiflow": {"role": "stream"}}
 
 
 def new_id() -> str:
-    """Return an id that nobody can guess."""
-    return str(uuid.uuid4())
+    """Return an id that nobody can guess: a random UUID."""
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def default_reader(flow: PenguiFlow) -> Reader:

@@ -1,0 +1,1 @@
+"""The servers that are measured, each an ASGI application for a process of its own."""
