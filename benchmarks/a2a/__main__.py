@@ -33,10 +33,15 @@ def _arguments() -> argparse.Namespace:
 
 
 async def _round(server: Server, messages: int, lengths: tuple[int, ...]) -> dict[str, float]:
+    busy_s = server.busy_s
     found = {"send": messages / await _load.send(server.port, messages, CONNECTIONS)}
+    found["busy send"] = messages / max(server.busy_s - busy_s, 0.01)
     for length in lengths:
+        busy_s = server.busy_s
         streamed = await _load.stream(server.port, length)
         found[f"stream {length}"] = streamed.events / streamed.seconds
+        if length == LENGTHS[-1]:
+            found[f"busy stream {length}"] = streamed.events / max(server.busy_s - busy_s, 0.01)
     firsts = [(await _load.stream(server.port, 1)).first_s for _ in range(10)]
     found["first event"] = 1 / statistics.median(firsts)
     return found

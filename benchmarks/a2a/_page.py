@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
-TARGETS = {"send": "≥ 35 %", "first event": "≥ 33 %"}
+TARGETS = {"send": "≥ 35 %", "busy send": "≥ 35 %", "first event": "≥ 33 %"}
 
 
 def render(report: dict[str, Any]) -> str:
@@ -38,6 +38,8 @@ def _titled(name: str, report: dict[str, Any]) -> str:
 
 
 def _told(task: str) -> str:
+    if task.startswith("busy "):
+        return f"{_told(task.removeprefix('busy '))}, by processor time of the server"
     if task == "send":
         return "messages answered with their task, 16 connections"
     if task == "first event":

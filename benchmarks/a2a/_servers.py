@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -28,6 +29,12 @@ class Server:
     version: str
     port: int
     process: subprocess.Popen[bytes]
+
+    @property
+    def busy_s(self) -> float:
+        """The processor time of its process so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     @property
     def memory_bytes(self) -> int:

@@ -23,6 +23,7 @@ from penguiflow_a2a._server.http import (
     respond,
 )
 from penguiflow_a2a._server.operations import Operations
+from penguiflow_a2a._server.records import json_string
 from penguiflow_a2a._server.rest_paths import last_event_id
 from penguiflow_a2a._server.spellings import Spelling, dump
 from penguiflow_a2a._server.streams import send_stream
@@ -58,21 +59,25 @@ class _Call:
         self.operation = Operation.SEND
         self.params: Any = None
 
-    def read(self, message: Any, asked: Version | None) -> None:
-        """Understand a request.
+    def read(self, message: Any, asked_for: str | None) -> None:
+        """Understand a request that asks for a version, or for none.
 
         Raises:
             ProtocolError: it is none of JSON-RPC, or its method is not one of this version.
         """
-        self.version = asked or "0.3"
         if not isinstance(message, dict):
             batch = isinstance(message, list)
             text = "Batches are not taken: send one request at a time" if batch else "The request is no JSON object"
             raise ProtocolError(ErrorKind.INVALID_REQUEST, text)
         request_id = message.get("id")
-        if request_id is not None and (isinstance(request_id, bool) or not isinstance(request_id, str | int)):
+        if type(request_id) is int:
+            self.id = b"%d" % request_id
+        elif isinstance(request_id, str):
+            self.id = json_string(request_id)
+        elif request_id is not None:
             raise ProtocolError(ErrorKind.INVALID_REQUEST, "id must be a string, a whole number or null")
-        self.id = dump(request_id)
+        asked = parse_version(asked_for)
+        self.version = asked or "0.3"
         if message.get("jsonrpc") != "2.0":
             raise ProtocolError(ErrorKind.INVALID_REQUEST, "jsonrpc must be '2.0'")
         method = message.get("method")
@@ -125,10 +130,7 @@ class JsonRpc:
         require_json(headers)
         body = await read_body(receive, headers, limits)
         asked = headers.get("a2a-version") or query_of(scope).get("A2A-Version")
-        message = parse_json(body, limits)
-        if isinstance(message, dict):
-            call.id = _id_of(message)
-        call.read(message, parse_version(asked))
+        call.read(parse_json(body, limits), asked)
         operation = call.operation
         extra = self._gate.activate(operation, headers)
         spelling = Spelling.V1 if call.version == "1.0" else Spelling.V03
@@ -156,10 +158,3 @@ class JsonRpc:
         body = b'{"jsonrpc":"2.0","id":%s,"error":%s}' % (call.id, dump(error.to_json_rpc(call.version)))
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in error.headers.items()]
         await respond(send, status, body, _JSON, headers)
-
-
-def _id_of(message: dict[str, Any]) -> bytes:
-    """Return the id of a request that may be wrong in other ways, as JSON text."""
-    request_id = message.get("id")
-    is_id = isinstance(request_id, str) or (isinstance(request_id, int) and not isinstance(request_id, bool))
-    return dump(request_id) if is_id else b"null"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from penguiflow import FlowError, FlowErrorCode, StreamChunk, Trace, TraceCancelled
 from penguiflow_a2a._outcomes import InputRequired, Rejected
 from penguiflow_a2a._protocol.requests import SendMessageRequest
-from penguiflow_a2a._protocol.tasks import Artifact, Message, TaskState
+from penguiflow_a2a._protocol.tasks import Message, TaskState
 from penguiflow_a2a._server.log import EventLog
 from penguiflow_a2a._server.records import TaskRecord, json_string, trace_id_of
 from penguiflow_a2a._server.spellings import ArtifactEvent, ArtifactFrame, ChunkEvent, StatusEvent, WireEvent, dump
@@ -26,6 +26,10 @@ logger = logging.getLogger("penguiflow_a2a.server")
 
 _OVER = frozenset({TaskState.FAILED, TaskState.REJECTED, TaskState.CANCELED})
 _STOPPED = frozenset({FlowErrorCode.FLOW_STOPPED, FlowErrorCode.NOT_RUNNING})
+
+
+# What `artifact_of` makes of text, without the detour over models: most results are text.
+_TEXT_RESULT = b'{"artifactId":%s,"name":"result","parts":[{"text":%s}],"metadata":{"penguiflow":{"role":"result"}}}'
 
 
 class Streamed:
@@ -261,8 +265,11 @@ class LiveTask:
                 state, message = TaskState.REJECTED, said(value.message)
             elif isinstance(value, Message):
                 message = said(value)
-            elif not self._was_streamed(value):
-                self._add_artifact(artifact_of(value, self._unused_id("result")))
+            elif isinstance(value, str) and not self._was_streamed(value):
+                artifact_id = self._unused_id("result")
+                self._add_artifact(artifact_id, _TEXT_RESULT % (json_string(artifact_id), json_string(value)))
+            elif artifact := None if isinstance(value, str) else artifact_of(value, self._unused_id("result")):
+                self._add_artifact(artifact.artifact_id, artifact.to_wire_json())
         return state, message
 
     def _was_streamed(self, value: Any) -> bool:
@@ -272,12 +279,9 @@ class LiveTask:
         (stream,) = self._streams.values()
         return stream.text == json_string(value)
 
-    def _add_artifact(self, artifact: Artifact | None) -> None:
-        if artifact is None:
-            return
-        written = artifact.to_wire_json()
+    def _add_artifact(self, artifact_id: str, written: bytes) -> None:
         record = self.record
-        record.put_artifact(artifact.artifact_id, written)
+        record.put_artifact(artifact_id, written)
         event = ArtifactEvent(self._head, written)
         self.log.append(event, len(written) + 200)
         record.last_seq = event.seq

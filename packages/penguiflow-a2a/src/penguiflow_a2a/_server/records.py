@@ -76,7 +76,8 @@ class TaskRecord:
         self.owner = owner
         self.head = b'{"id":%s,"contextId":%s,"status":' % (json_string(task_id), json_string(context_id))
         self.metadata = metadata
-        self.history: list[bytes] = []
+        # A tuple of bytes is nothing to the garbage collector, unlike a list.
+        self.history: tuple[bytes, ...] = ()
         self.artifacts: dict[str, bytes] = {}
         self.push: Mapping[str, tuple[TaskPushNotificationConfig, int]] = _NO_PUSH
         """Push configurations by their id, each with the spelling in which it was set and is to be posted to."""
@@ -131,7 +132,7 @@ class TaskRecord:
 
     def add_message(self, message: bytes) -> None:
         """Add to the history."""
-        self.history.append(message)
+        self.history = (*self.history, message)
         self.size_bytes += len(message)
         self._doc = None
 
@@ -149,7 +150,7 @@ class TaskRecord:
         parts = [self.head, self.status]
         if with_artifacts and self.artifacts:
             parts += (b',"artifacts":[', b",".join(self.artifacts.values()), b"]")
-        history = self.history if history_length is None else self.history[-history_length:] if history_length else []
+        history = self.history if history_length is None else self.history[-history_length:] if history_length else ()
         if history:
             parts += (b',"history":[', b",".join(history), b"]")
         if self.metadata:

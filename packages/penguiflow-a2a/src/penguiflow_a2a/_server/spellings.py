@@ -38,7 +38,7 @@ def dump(value: Any) -> bytes:
 class Event:
     """Something that happened to a task, as its streams are told of it."""
 
-    __slots__ = ("_written", "seq", "settles", "size")
+    __slots__ = ("_others", "_v1", "seq", "settles", "size")
 
     def __init__(self) -> None:
         self.seq = -1
@@ -47,13 +47,20 @@ class Event:
         """Whether the task does nothing more after it until it is asked again: a stream ends with it."""
         self.size = 0
         """About how many bytes it is, as its log counts them."""
-        self._written: list[bytes | None] = [None, None, None]
+        self._v1: bytes | None = None
+        self._others: dict[Spelling, bytes] | None = None
 
     def written(self, spelling: Spelling) -> bytes:
         """Return the event in a spelling."""
-        found = self._written[spelling.value]
+        if spelling is Spelling.V1:
+            if self._v1 is None:
+                self._v1 = self._write(spelling)
+            return self._v1
+        if self._others is None:
+            self._others = {}
+        found = self._others.get(spelling)
         if found is None:
-            found = self._written[spelling.value] = self._write(spelling)
+            found = self._others[spelling] = self._write(spelling)
         return found
 
     def _write(self, spelling: Spelling) -> bytes:
