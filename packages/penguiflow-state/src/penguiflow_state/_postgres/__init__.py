@@ -2,10 +2,9 @@
 
 try:
     import psycopg as _psycopg
-    import psycopg_pool as _psycopg_pool
 except ImportError as error:
     raise ImportError(
         'PostgresStateStore needs psycopg: pip install "penguiflow-state[postgres]"', name=error.name
     ) from error
 
-del _psycopg, _psycopg_pool
+del _psycopg

@@ -55,9 +55,10 @@ def migrate(connection: psycopg.Connection, schema: str, place: str, migrations:
 
 
 def _version(connection: psycopg.Connection, schema: str) -> int:
-    name = sql.Identifier(schema, "schema_version")
-    (there,) = connection.execute("SELECT to_regclass(%s)", (name.as_string(connection),)).fetchone() or (None,)
-    if there is None:
+    # Not by to_regclass: what that has found missing it remembers, while another process makes it.
+    query = "SELECT 1 FROM pg_tables WHERE schemaname = %s AND tablename = 'schema_version'"
+    if connection.execute(query, (schema,)).fetchone() is None:
         return 0
+    name = sql.Identifier(schema, "schema_version")
     row = connection.execute(sql.SQL("SELECT version FROM {}").format(name)).fetchone()
     return 0 if row is None else int(row[0])

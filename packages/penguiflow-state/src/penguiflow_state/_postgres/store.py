@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
 import psycopg
-import psycopg_pool
 
 from penguiflow import FlowDefinitionError
 from penguiflow.state import StoredEvent
@@ -15,7 +15,7 @@ from penguiflow_state import _reads
 from penguiflow_state._postgres.backend import PostgresBackend, explain, is_lost, rows_of, set_up
 from penguiflow_state._postgres.backoff import Backoff
 from penguiflow_state._requests import Request
-from penguiflow_state._store import READERS, DatabaseStore, Durability
+from penguiflow_state._store import DatabaseStore, Durability
 
 __all__ = ["PostgresStateStore"]
 
@@ -27,8 +27,8 @@ class PostgresStateStore(DatabaseStore):
     """Keeps traces in a Postgres database (13 or later), for processes on any number of machines.
 
     One connection writes: what callers of this process await at the same time is one call of one function on the
-    server, and one transaction. Reads run beside it, over a pool of up to 4 connections. Leases go by the clock of the
-    server. The tables lie in `schema`, and come into being with the first call, or with `async with store`.
+    server, and one transaction. Reads run beside it, over up to 4 connections of their own. Leases go by the clock of
+    the server. The tables lie in `schema`, and come into being with the first call, or with `async with store`.
 
     A connection that breaks is replaced, for up to `retry_s` seconds in each call; a group whose answer was lost on
     the way is not written twice. `durability`: see `Durability`; with "async" commits do not wait for the server's
@@ -62,16 +62,9 @@ class PostgresStateStore(DatabaseStore):
             blob_bytes=blob_bytes,
             waits_for_disk=durability == "group",
         )
-        self._pool = psycopg_pool.ConnectionPool(
-            dsn,
-            min_size=0,
-            max_size=READERS,
-            open=False,
-            configure=self._set_up,
-            timeout=retry_s,
-            reconnect_timeout=retry_s,
-            num_workers=1,
-        )
+        self._dsn = dsn
+        self._local = threading.local()
+        self._connections: list[psycopg.Connection] = []
         super().__init__(backend, place)
 
     async def prune(self, *, older_than_s: float) -> int:
@@ -82,11 +75,11 @@ class PostgresStateStore(DatabaseStore):
 
     def _with_rows(self, read: Callable[[_reads.Rows], _Value]) -> _Value:
         backoff = Backoff(self._retry_s)
-        self._pool.open()
         while True:
             db = None
             try:
-                with self._pool.connection() as db:
+                db = self._reader()
+                with db.transaction():
                     return read(functools.partial(rows_of, db))
             except psycopg.OperationalError as error:
                 if not is_lost(error, db) or not backoff.wait():
@@ -94,13 +87,21 @@ class PostgresStateStore(DatabaseStore):
             except psycopg.Error as error:
                 raise explain(self._name, error) from error
 
-    def _set_up(self, db: psycopg.Connection) -> None:
-        db.autocommit = True
-        set_up(db, self._schema)
-        db.autocommit = False
-        # All queries of a read see the same state.
-        db.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        db.read_only = True
+    def _reader(self) -> psycopg.Connection:
+        """Return the connection of this thread, a new one where the old one broke."""
+        db: psycopg.Connection | None = getattr(self._local, "db", None)
+        if db is None or db.closed:
+            if db is not None:
+                self._connections.remove(db)
+            self._local.db = None
+            db = psycopg.connect(self._dsn, autocommit=True)
+            set_up(db, self._schema)
+            # All queries of a read see the same state.
+            db.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            db.read_only = True
+            self._connections.append(db)
+            self._local.db = db
+        return db
 
     def _events_after(self, rows: _reads.Rows, after: int, limit: int) -> tuple[list[StoredEvent], int]:
         """Read on in the order of transactions, up to the oldest that still runs.
@@ -122,7 +123,9 @@ class PostgresStateStore(DatabaseStore):
         return _reads.events(rows, found), after
 
     def _close_readers(self) -> None:
-        self._pool.close()
+        for db in self._connections:
+            db.close()
+        self._connections.clear()
 
 
 def _check(dsn: str, durability: str, schema: str, retry_s: float, blob_bytes: int) -> str:
