@@ -17,16 +17,20 @@ def make_message(sent: dict[str, Any], *, share_meta: bool) -> Message:
     """Return what a flow sends as a message of the protocol.
 
     A string becomes a part of text, anything else one of data. The metadata are `skill`, which names the skill that
-    is called, and `penguiflow`: `traceId`, `deadline` (seconds since the epoch) where there is one, and with
-    `share_meta` the metadata of the flow's message as `meta`.
+    is called, and `penguiflow`: `traceId`, `deadline` (seconds since the epoch) and `traceparent` (the W3C trace
+    context in the metadata of the flow's message) where there is one, and with `share_meta` all of that metadata as
+    `meta`.
     """
     payload = sent["payload"]
     part = Part(text=payload) if isinstance(payload, str) else Part(data=payload)
     origin: dict[str, Any] = {"traceId": sent["trace_id"]}
     if sent.get("deadline_s") is not None:
         origin["deadline"] = sent["deadline_s"]
-    if share_meta and sent.get("meta"):
-        origin["meta"] = sent["meta"]
+    meta = sent.get("meta") or {}
+    if isinstance(meta.get("traceparent"), str):
+        origin["traceparent"] = meta["traceparent"]
+    if share_meta and meta:
+        origin["meta"] = meta
     return Message(
         message_id=sent["message_id"],
         context_id=sent.get("context_id"),

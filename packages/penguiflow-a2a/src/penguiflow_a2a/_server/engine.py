@@ -43,7 +43,7 @@ _ORPHANED_AFTER_S = 3 * _ALIVE_EVERY_S
 class Extra:
     """What clients of this package say in the metadata of a message, under `penguiflow`; see the client's docs."""
 
-    __slots__ = ("cancel_on_disconnect", "deadline_s", "is_given", "meta", "trace_id")
+    __slots__ = ("cancel_on_disconnect", "deadline_s", "is_given", "meta", "trace_id", "traceparent")
 
     def __init__(self, metadata: dict[str, Any] | None) -> None:
         given = (metadata or {}).get("penguiflow")
@@ -52,6 +52,9 @@ class Extra:
         deadline, trace_id = told.get("deadline"), told.get("traceId")
         self.deadline_s = float(deadline) if isinstance(deadline, int | float) else None
         self.trace_id = trace_id if isinstance(trace_id, str) else None
+        traceparent = told.get("traceparent")
+        # A W3C trace context has 55 signs.
+        self.traceparent = traceparent if isinstance(traceparent, str) and len(traceparent) < 100 else None
         self.meta = told.get("meta")
         self.cancel_on_disconnect = told.get("cancelOnDisconnect") is True
 
@@ -251,7 +254,7 @@ class Engine:
             headers=Headers(tenant=request.tenant or "default"),
             trace_id=trace_id,
             deadline_s=self._deadline(extra.deadline_s),
-            meta={"a2a": about},
+            meta={"a2a": about} if extra.traceparent is None else {"a2a": about, "traceparent": extra.traceparent},
         )
 
     def _deadline(self, asked_s: float | None) -> float | None:
