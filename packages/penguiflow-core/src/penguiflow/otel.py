@@ -32,7 +32,7 @@ except ImportError as error:
 
 __all__ = ["OpenTelemetryMiddleware", "with_trace_context"]
 
-TRACEPARENT = "traceparent"
+_TRACEPARENT = "traceparent"
 """Under which key of `Message.meta` the W3C trace context travels."""
 
 _propagator = TraceContextTextMapPropagator()
@@ -46,8 +46,8 @@ def with_trace_context(message: Message) -> Message:
     """
     carrier: dict[str, str] = {}
     _propagator.inject(carrier)
-    traceparent = carrier.get(TRACEPARENT)
-    return message if traceparent is None else set_meta(message, TRACEPARENT, traceparent)
+    traceparent = carrier.get(_TRACEPARENT)
+    return message if traceparent is None else set_meta(message, _TRACEPARENT, traceparent)
 
 
 class OpenTelemetryMiddleware:
@@ -207,9 +207,9 @@ def _nanoseconds(ts: float) -> int:
 
 def _parent(event: FlowEvent) -> Context:
     """Return the context that spans of an event's trace belong to."""
-    traceparent = event.extra.get(TRACEPARENT)
+    traceparent = event.extra.get(_TRACEPARENT)
     if isinstance(traceparent, str):
-        context = _propagator.extract({TRACEPARENT: traceparent}, Context())
+        context = _propagator.extract({_TRACEPARENT: traceparent}, Context())
         if trace.get_current_span(context).get_span_context().is_valid:
             return context
     digest = sha256(event.trace_id.encode("utf-8", "surrogatepass")).digest()
