@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-_PATIENCE = 10
+_PATIENCE = 5
 """How much nicer than the others a patient thread is: as `nice` counts, of which 19 is the most."""
 
 
