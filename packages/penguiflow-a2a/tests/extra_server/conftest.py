@@ -43,6 +43,7 @@ class Agent:
         """Send text and return the task."""
         params = {"message": a_message(text, **message), "configuration": {"returnImmediately": now}}
         answer = await self.rpc("SendMessage", params)
+        assert "result" in answer, answer
         task: dict[str, Any] = answer["result"]["task"]
         return task
 

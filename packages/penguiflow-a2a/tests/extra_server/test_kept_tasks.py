@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from typing import Any
 
+import httpx
 import pytest
 
-from penguiflow import Context, InMemoryStateStore, Node, create
+from penguiflow import Context, InMemoryStateStore, Node, PenguiFlow, create
 from penguiflow_a2a._server import engine
-from penguiflow_a2a.server import PushPolicy, ServerLimits
+from penguiflow_a2a.server import InputRequired, PushPolicy, ServerLimits, create_a2a_app, describe
 
-from .conftest import make_flow
+from .conftest import Agent, make_flow
 
 
 class FailingStore(InMemoryStateStore):
@@ -170,6 +172,41 @@ async def test_a_task_at_work_elsewhere_takes_no_message_here(serve: Any) -> Non
     answer = await second.rpc("SendMessage", {"message": message})
 
     assert answer["error"]["code"] == -32056
+
+
+def a_durable_flow(gate: asyncio.Event, store: InMemoryStateStore) -> PenguiFlow:
+    async def first(text: str, ctx: Context) -> str:
+        return text
+
+    async def second(text: str, ctx: Context) -> InputRequired:
+        await gate.wait()
+        return InputRequired(f"which {text}?")
+
+    return create(Node(first).to(Node(second)), name="durable", state_store=store)
+
+
+async def test_a_task_goes_on_in_another_process_with_its_recorded_trace(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, gate = InMemoryStateStore(), asyncio.Event()
+    async with AsyncExitStack() as dying:
+        flow = a_durable_flow(asyncio.Event(), store)
+        app = create_a2a_app(flow, card=describe(flow, url="http://127.0.0.1:9"), store=store, drain_s=0.05)
+        await dying.enter_async_context(app.router.lifespan_context(app))
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:9")
+        before = Agent(client, app.state.a2a, {})
+        task = await before.send("one", now=True)
+        await before.reaches(task["id"], "TASK_STATE_WORKING")
+
+    after = await serve(a_durable_flow(gate, store), store=store)
+    assert (await after.get(task["id"]))["status"]["state"] == "TASK_STATE_WORKING"
+    await after.server.flow.resume(task["id"])
+    monkeypatch.setattr(engine, "_ORPHANED_AFTER_S", -1.0)
+    await after.get(task["id"])
+    gate.set()
+
+    done = await after.reaches(task["id"], "TASK_STATE_INPUT_REQUIRED")
+    assert done["status"]["message"]["parts"] == [{"text": "which one?"}]
 
 
 async def test_a_task_whose_process_died_is_failed_by_whoever_asks(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,6 +142,7 @@ class A2AServer:
             self.flow.run(self._registry)
         self._is_running = True
         self._engine.is_stopping = False
+        await self._engine.look_for_journal()
         self._alive = asyncio.create_task(self._engine.keep_alive())
         return self
 

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal, TypeAlias
 
-from penguiflow import FlowError, Headers, PenguiFlow
+from penguiflow import FlowDefinitionError, FlowError, Headers, PenguiFlow
 from penguiflow import Message as FlowMessage
 from penguiflow_a2a._outcomes import InputRequired, Rejected
 from penguiflow_a2a._protocol.errors import ErrorKind, ProtocolError
@@ -90,6 +90,8 @@ class Engine:
         self.limits = limits
         self.keeps_changes = store.keeps_changes
         self.is_stopping = False
+        self.is_journaled = False
+        """Whether traces outlive their process, so that tasks do too."""
         self._reader = reader
         self._answers = answers
         self._input_modes = input_modes
@@ -172,11 +174,27 @@ class Engine:
         if record is None:
             raise ProtocolError(ErrorKind.TASK_NOT_FOUND, metadata={"taskId": task_id})
         if not record.state.is_settled and record.alive_at < time.time() - _ORPHANED_AFTER_S:
-            live = self.adopt(record)
-            live.give_up()
-            await self.store.flush(record)
-            return record, live
+            return record, await self._take_over(record)
         return record, None
+
+    async def _take_over(self, record: TaskRecord) -> LiveTask:
+        """Go on with a task whose process is gone: with its trace, where that is recorded, and to its end otherwise."""
+        trace = None
+        if self.is_journaled:
+            with contextlib.suppress(FlowError):
+                trace = await self.flow.attach(trace_id_of(record))
+        live = self.adopt(record)
+        if live.runner is not None or live.record.state.is_settled:
+            return live
+        if trace is None:
+            live.give_up()
+        else:
+            self._admit(record.owner)
+            self._idle.pop(record.id, None)
+            live.take_over(trace)
+            self.store.note(record, "alive", b"{}")
+        await self.store.flush(record)
+        return live
 
     async def list(self, owner: str, request: ListTasksRequest) -> Page:
         """Return a page of an owner's tasks."""
@@ -295,6 +313,21 @@ class Engine:
             self._active[owner] = left
         else:
             self._active.pop(owner, None)
+
+    async def look_for_journal(self) -> None:
+        """Find out whether the flow keeps a journal of its traces."""
+        if self.keeps_changes:
+            try:
+                await self.flow.attach("a2a: is there a journal?")
+            except FlowDefinitionError:
+                self.is_journaled = False
+            except FlowError:
+                self.is_journaled = True
+
+    def forget(self, live: LiveTask) -> None:
+        """Let go of a task that other processes go on with."""
+        self._live.pop(live.record.id, None)
+        self._idle.pop(live.record.id, None)
 
     def rest(self, live: LiveTask) -> None:
         """Keep a settled task at hand for a while, for streams that are taken up again."""

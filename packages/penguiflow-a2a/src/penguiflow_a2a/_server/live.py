@@ -25,7 +25,11 @@ __all__ = ["LiveTask", "Streamed"]
 logger = logging.getLogger("penguiflow_a2a.server")
 
 _OVER = frozenset({TaskState.FAILED, TaskState.REJECTED, TaskState.CANCELED})
-_STOPPED = frozenset({FlowErrorCode.FLOW_STOPPED, FlowErrorCode.NOT_RUNNING})
+_STOPPED = frozenset({FlowErrorCode.FLOW_STOPPED, FlowErrorCode.NOT_RUNNING, FlowErrorCode.LEASE_LOST})
+
+
+class _LeftToOthers(Exception):
+    """The trace goes on in another process, from what is recorded of it."""
 
 
 # What `artifact_of` makes of text, without the detour over models: most results are text.
@@ -145,6 +149,10 @@ class LiveTask:
             self.runner.cancel()
         # Otherwise the runner has yet to take its first step, and will find nothing to do.
 
+    def take_over(self, trace: Trace) -> None:
+        """Follow the trace of a task whose process is gone, and which others go on with."""
+        self.runner = self._engine.start(self._run(trace))
+
     def give_up(self) -> None:
         """End a task that a process which is gone has left at work."""
         self._settle(TaskState.FAILED, said("The agent stopped before the task had ended."))
@@ -166,27 +174,34 @@ class LiveTask:
 
     # What the traces do.
 
-    async def _run(self) -> None:
-        state, message = TaskState.FAILED, None
+    async def _run(self, taken_over: Trace | None = None) -> None:
+        state, message, is_left = TaskState.WORKING, None, False
         try:
-            while self._pending:
+            if taken_over is not None:
+                state, message = await self._see_through(taken_over)
+            while self._pending and state not in _OVER:
                 state, message = await self._turn(*self._pending.popleft())
-                if state in _OVER:
-                    self._pending.clear()
             if self._cancelled:
                 state, message = TaskState.CANCELED, None
+        except _LeftToOthers:
+            is_left = True
         except asyncio.CancelledError:
-            if self.trace is not None:
+            is_left = self._engine.is_journaled and not self._cancelled
+            if self.trace is not None and not is_left:
                 self.trace.cancel()
             state, message = self._interrupted()
         except Exception:
             logger.exception("task %s failed in the server", self.record.id, extra=self._ids())
             state, message = TaskState.FAILED, said("The task failed.")
         finally:
+            self._pending.clear()
             self.trace = None
             self.runner = None
             self._engine.release(self.record.owner)
-            self._settle(state, message)
+            if is_left:
+                self._leave()
+            else:
+                self._settle(state, message)
 
     def _interrupted(self) -> tuple[TaskState, Message | None]:
         if self._cancelled:
@@ -197,17 +212,24 @@ class LiveTask:
         engine, record = self._engine, self.record
         record.turn += 1
         self._streams.clear()
-        trace_id = trace_id_of(record)
+        envelope = engine.envelope(request, payload, record, trace_id_of(record))
+        self._is_submitting = True
         try:
-            self._is_submitting = True
-            try:
-                self.trace = trace = await engine.flow.submit(engine.envelope(request, payload, record, trace_id))
-            finally:
-                self._is_submitting = False
-            self._change(TaskState.WORKING)
-            chunks = trace.chunks()
-            log = self.log
-            async for chunk in chunks:
+            trace = await engine.flow.submit(envelope)
+        except FlowError as error:
+            return self._failed(error)
+        finally:
+            self._is_submitting = False
+        self.trace = trace
+        self._change(TaskState.WORKING)
+        return await self._see_through(trace)
+
+    async def _see_through(self, trace: Trace) -> tuple[TaskState, Message | None]:
+        """Follow a trace to its end, and return what its task comes to."""
+        engine, record, log = self._engine, self.record, self.log
+        self.trace = trace
+        try:
+            async for chunk in trace.chunks():
                 self._take(chunk)
                 if log.subscriptions and log.is_full():
                     await log.room()
@@ -219,11 +241,16 @@ class LiveTask:
         except TraceCancelled:
             return TaskState.CANCELED, None
         except FlowError as error:
-            if error.code in _STOPPED:
-                return self._interrupted()
-            logger.warning("task %s failed: %s", record.id, error, extra=self._ids())
-            return TaskState.FAILED, said(told(error))
+            return self._failed(error)
         return self._outcome([unwrapped(value) for _, value in values])
+
+    def _failed(self, error: FlowError) -> tuple[TaskState, Message | None]:
+        if error.code in _STOPPED:
+            if self._engine.is_journaled:
+                raise _LeftToOthers
+            return self._interrupted()
+        logger.warning("task %s failed: %s", self.record.id, error, extra=self._ids())
+        return TaskState.FAILED, said(told(error))
 
     async def _outgrown(self, trace: Trace) -> tuple[TaskState, Message]:
         await trace.cancel()
@@ -306,6 +333,17 @@ class LiveTask:
             took_s = time.time() - self.record.created_at
             logger.info("task %s is %s after %.3f s", self.record.id, state.name, took_s, extra=self._ids())
         self._engine.rest(self)
+        self._wake()
+
+    def _leave(self) -> None:
+        """Leave the task to the processes that go on with its trace: its streams end, and can be taken up there."""
+        self.sync()
+        self._engine.forget(self)
+        for subscription in tuple(self.log.subscriptions):
+            subscription.drop()
+        self._wake()
+
+    def _wake(self) -> None:
         waiters, self._settled = self._settled, []
         for waiter in waiters:
             _release(waiter)
