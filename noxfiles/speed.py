@@ -12,3 +12,10 @@ def bench(session: nox.Session) -> None:
     """Measure the flow runtime against its floors, and write JSON."""
     _environments.sync(session, "test")
     session.run("python", "-m", "benchmarks.flow", *session.posargs)
+
+
+@nox.session(default=False)
+def bench_state(session: nox.Session) -> None:
+    """Measure the state stores against plain loops over the same bytes, and write JSON. It starts its own Postgres."""
+    _environments.sync(session, "test")
+    session.run("python", "-m", "benchmarks.state", *session.posargs)
