@@ -44,9 +44,24 @@ class HostPages:
         return None
 
     def load(self, cache: BlockCache, lease: Lease, block_ids: Sequence[int | None]) -> list[int]:
+        try:
+            failed = self._load(cache, lease, block_ids)
+        except BaseException:
+            self._clear(block_ids)
+            raise
+        self._clear([block_ids[position] for position in failed])
+        return failed
+
+    def _load(self, cache: BlockCache, lease: Lease, block_ids: Sequence[int | None]) -> list[int]:
         if self._pages is not None:
             return cache.load_into(lease, self._pages.at(block_ids))
         return cache.load_into(lease, [None if page is None else self._runs(page) for page in block_ids])
+
+    def _clear(self, block_ids: Sequence[int | None]) -> None:
+        """Leave no bytes of a block that failed: what may look like a NaN spoils attention, though it is masked."""
+        for page in block_ids:
+            for layer in self._layers if page is not None else ():
+                layer[page].zero_()
 
     def save(self, cache: BlockCache, names: bytes, block_ids: Sequence[int], fence: Fence) -> list[int]:
         if self._pages is not None:
