@@ -8,6 +8,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from penguiflow.bus import MessageBus
+from penguiflow.errors import FlowError
 from penguiflow.state import StateStore
 from penguiflow_cli._exits import Exit, fail, usage
 from penguiflow_cli._nearest import nearest
@@ -79,5 +80,5 @@ def _made(point: EntryPoint, kind: str, url: str) -> object:
         return make(url)
     except ImportError as error:
         fail(Exit.UNAVAILABLE, f"the {kind} of {point.name}:// cannot be used: {error}")
-    except ValueError as error:
+    except (FlowError, ValueError) as error:
         usage(f"{url!r} is not usable as a {kind}: {error}")

@@ -13,7 +13,7 @@ from penguiflow_cli._exits import Exit, fail, run_async, usage
 from penguiflow_cli._options import AsJson, BusUrl
 from penguiflow_cli._plugins import open_bus
 from penguiflow_cli._screen import ago, show_json, show_table
-from penguiflow_cli._stores import able, opened
+from penguiflow_cli._stores import able, answered, opened
 
 __all__ = ["register"]
 
@@ -64,12 +64,12 @@ def replay(
 
 async def _list(bus: MessageBus, queue: str | None, limit: int) -> list[DeadLetter]:
     async with opened(bus):
-        return await able(bus, DeadLetters, "list dead letters").list_dead(queue, limit=limit)
+        return await answered(able(bus, DeadLetters, "list dead letters").list_dead(queue, limit=limit))
 
 
 async def _replay(bus: MessageBus, queue: str, letter_ids: list[str] | None) -> int:
     async with opened(bus):
-        return await able(bus, DeadLetters, "replay dead letters").replay_dead(queue, letter_ids)
+        return await answered(able(bus, DeadLetters, "replay dead letters").replay_dead(queue, letter_ids))
 
 
 def _as_json(letter: DeadLetter) -> dict[str, object]:

@@ -15,7 +15,7 @@ from penguiflow_cli._exits import Exit, run_async
 from penguiflow_cli._options import AsJson, BusUrl, FlowName, StateUrl, seconds
 from penguiflow_cli._plugins import open_bus, open_store
 from penguiflow_cli._screen import show_json, show_table, styled
-from penguiflow_cli._stores import able, opened
+from penguiflow_cli._stores import able, answered, opened
 
 __all__ = ["register"]
 
@@ -67,7 +67,7 @@ async def _examine(
 ) -> list[Finding]:
     async with opened(store, *([bus] if bus else [])):
         journal = able(store, JournalStore, "tell how traces stand")
-        letters = await able(bus, DeadLetters, "list dead letters").list_dead(limit=limit) if bus else []
+        letters = await _letters(bus, limit) if bus else []
         by_trace: dict[str, list[DeadLetter]] = {}
         findings: list[Finding] = []
         for record in await _running(able(store, TraceListing, "list traces"), flow, limit):
@@ -77,6 +77,10 @@ async def _examine(
             events, joins = await store.load_history(trace_id), await journal.unfilled_joins(trace_id)
             findings += diagnose(Suspect(record, events, joins, mine), time.time(), quiet_s)
         return findings + (of_letters(letters, by_trace) if flow is None else [])
+
+
+async def _letters(bus: MessageBus, limit: int) -> list[DeadLetter]:
+    return await answered(able(bus, DeadLetters, "list dead letters").list_dead(limit=limit))
 
 
 async def _running(listing: TraceListing, flow: str | None, limit: int) -> list[TraceRecord]:
