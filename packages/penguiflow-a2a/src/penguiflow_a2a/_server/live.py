@@ -261,6 +261,8 @@ class LiveTask:
         stream = self._streams.get(chunk.stream_id)
         if stream is None:
             stream = self._streams[chunk.stream_id] = Streamed(self.record, self._unused_id(chunk.stream_id))
+            # It has its place among the artifacts from its first piece on.
+            self.record.put_artifact(stream.artifact_id, stream.document())
         text = json_string(chunk.text)
         size = len(text)
         stream.pieces.append(text[1:-1])
