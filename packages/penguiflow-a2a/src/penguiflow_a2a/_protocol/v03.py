@@ -9,6 +9,8 @@ from penguiflow_a2a._protocol.errors import ErrorKind, ProtocolError
 from penguiflow_a2a._protocol.tasks import TaskState
 
 __all__ = [
+    "data_part_from",
+    "data_part_to",
     "event_from_v03",
     "event_to_v03",
     "message_from_v03",
@@ -79,7 +81,7 @@ def _part_to(part: Wire) -> Wire:
     if "text" in part:
         written = {"kind": "text", "text": part["text"]}
     elif "data" in part:
-        return _data_part_to(part)
+        return data_part_to(part)
     else:
         file: Wire = {"bytes": part["raw"]} if "raw" in part else {"uri": part.get("url", "")}
         for ours, theirs in (("mediaType", "mimeType"), ("filename", "name")):
@@ -91,7 +93,8 @@ def _part_to(part: Wire) -> Wire:
     return written
 
 
-def _data_part_to(part: Wire) -> Wire:
+def data_part_to(part: Wire) -> Wire:
+    """Return a part of data as 0.3 writes it: a value that is no object is wrapped in one, and marked."""
     data, metadata = part["data"], part.get("metadata")
     if not isinstance(data, dict):
         data, metadata = {"value": data}, {**(metadata or {}), _WRAPPED: True}
@@ -108,7 +111,7 @@ def _part_from(part: Any, field: str) -> Wire:
     elif kind == "file":
         read = _file_from(require_object(part.get("file"), f"{field}.file"), f"{field}.file")
     elif kind == "data":
-        return _data_part_from(part, field)
+        return data_part_from(part, field)
     else:
         raise invalid(f"{field}.kind", f"unknown kind of part {kind!r:.80}; known are text, file and data")
     if not isinstance(read.get("text", read.get("raw", read.get("url"))), str):
@@ -128,7 +131,12 @@ def _file_from(file: Wire, field: str) -> Wire:
     return read
 
 
-def _data_part_from(part: Wire, field: str) -> Wire:
+def data_part_from(part: Wire, field: str) -> Wire:
+    """Return a part of data of 0.3 as 1.0 writes it.
+
+    Raises:
+        ProtocolError: it is none.
+    """
     data = require_object(part.get("data"), f"{field}.data")
     metadata = part.get("metadata")
     if isinstance(metadata, dict) and metadata.get(_WRAPPED) and "value" in data:

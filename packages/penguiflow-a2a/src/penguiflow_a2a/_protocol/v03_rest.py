@@ -6,10 +6,20 @@ The specification of 0.3 shows the objects of JSON-RPC here, a2a-sdk and its kin
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from typing import Any
 
 from penguiflow_a2a._protocol.tasks import TaskState
-from penguiflow_a2a._protocol.v03 import Wire, each, invalid, push_config_from_v03, push_config_to_v03, require_object
+from penguiflow_a2a._protocol.v03 import (
+    Wire,
+    data_part_from,
+    data_part_to,
+    each,
+    invalid,
+    push_config_from_v03,
+    push_config_to_v03,
+    require_object,
+)
 
 __all__ = [
     "event_from_v03_rest",
@@ -38,10 +48,14 @@ def _part_to(part: Wire) -> Wire:
     if "text" in part:
         written: Wire = {"text": part["text"]}
     elif "data" in part:
-        data = part["data"]
-        written = {"data": {"data": data if isinstance(data, dict) else {"value": data}}}
+        return _data_part_to(part)
     else:
-        file: Wire = {"fileWithBytes": part["raw"]} if "raw" in part else {"fileWithUri": part.get("url", "")}
+        # Its bytes are the text that JSON-RPC has, which is base64 already.
+        file: Wire = (
+            {"fileWithBytes": b64encode(part["raw"].encode()).decode()}
+            if "raw" in part
+            else {"fileWithUri": part.get("url", "")}
+        )
         for ours, theirs in (("mediaType", "mimeType"), ("filename", "name")):
             if ours in part:
                 file[theirs] = part[ours]
@@ -59,17 +73,34 @@ def _part_from(part: Any, field: str) -> Wire:
         file = require_object(part["file"], f"{field}.file")
         if ("fileWithBytes" in file) == ("fileWithUri" in file):
             raise invalid(f"{field}.file", "a file has either fileWithBytes or fileWithUri")
-        read = {"raw": file["fileWithBytes"]} if "fileWithBytes" in file else {"url": file["fileWithUri"]}
+        read = {"raw": _raw_from(file["fileWithBytes"])} if "fileWithBytes" in file else {"url": file["fileWithUri"]}
         for theirs, ours in (("mimeType", "mediaType"), ("name", "filename")):
             if file.get(theirs) is not None:
                 read[ours] = file[theirs]
     elif "data" in part:
-        read = {"data": require_object(part["data"], f"{field}.data").get("data", {})}
+        return data_part_from({**part, "data": require_object(part["data"], f"{field}.data").get("data", {})}, field)
     else:
         raise invalid(field, "unknown kind of part; known are text, file and data")
     if part.get("metadata") is not None:
         read["metadata"] = part["metadata"]
     return read
+
+
+def _data_part_to(part: Wire) -> Wire:
+    written = data_part_to(part)
+    return {"data": {"data": written["data"]}, **({"metadata": written["metadata"]} if "metadata" in written else {})}
+
+
+def _raw_from(encoded: Any) -> Any:
+    """Return the bytes of a file in base64; what was encoded once, as the specification has it, is taken as well."""
+    if not isinstance(encoded, str):
+        return encoded
+    try:
+        inner = b64decode(encoded, validate=True).decode("ascii")
+        b64decode(inner, validate=True)
+    except ValueError:
+        return encoded
+    return inner
 
 
 def message_to_v03_rest(message: Wire) -> Wire:
