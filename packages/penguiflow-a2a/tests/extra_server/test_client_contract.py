@@ -1,7 +1,7 @@
 """The client keeps the contract of a transport, against an agent on the server over a real connection."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -38,7 +38,7 @@ def contract_flow() -> Any:
 
 class TestA2AClientTransport(RemoteTransportContract):
     requires = frozenset({ResumableTransport})
-    binding = "JSONRPC"
+    options: ClassVar[dict[str, Any]] = {"versions": ["1.0"], "bindings": ["JSONRPC"]}
 
     @pytest.fixture
     async def agent_url(self, serve_for_real: Serve) -> str:
@@ -47,11 +47,28 @@ class TestA2AClientTransport(RemoteTransportContract):
 
     @pytest.fixture
     def make_transport(self, agent_url: str) -> Callable[[], RemoteTransport]:
-        return lambda: A2AClientTransport(base_url=agent_url, bindings=[self.binding])  # type: ignore[list-item]
+        return lambda: A2AClientTransport(base_url=agent_url, allow_origins=[self.dead_url], **self.options)
 
 
-class TestA2AClientTransportOverRest(TestA2AClientTransport):
-    binding = "HTTP+JSON"
+class TestOldestOverRest(TestA2AClientTransport):
+    options: ClassVar[dict[str, Any]] = {"versions": ["0.3"], "bindings": ["HTTP+JSON"]}
+
+
+class Further(TestA2AClientTransport):
+    """What lies between the two that differ most: a minute each, for the full scale."""
+
+    @pytest.fixture(autouse=True)
+    def only_in_full(self, scale: Callable[[int, int], int]) -> None:
+        if not scale(0, 1):
+            pytest.skip("the two bindings that differ most run always, those between them in the full scale")
+
+
+class TestOverRest(Further):
+    options: ClassVar[dict[str, Any]] = {"versions": ["1.0"], "bindings": ["HTTP+JSON"]}
+
+
+class TestOldest(Further):
+    options: ClassVar[dict[str, Any]] = {"versions": ["0.3"], "bindings": ["JSONRPC"]}
 
 
 async def test_the_trace_context_of_a_message_reaches_the_agent(serve_for_real: Serve) -> None:
