@@ -260,7 +260,8 @@ class RedisMessageBus:
         for outbox in self._outboxes.values():
             outbox.room()
         for inbox in self._inboxes.values():
-            inbox.ring("n")
+            for kind in ("n", "b"):
+                inbox.ring(kind)
 
     async def _wait_for_room(self) -> None:
         event = asyncio.Event()

@@ -213,6 +213,7 @@ class Inbox:
                         continue
                 except ConnectionLost:
                     self._in_doubt = True
+                    self._next_beat = 0.0
                     continue
                 except BusError as error:
                     self._fail(refused(error, self._queue, self._settings.partitions))
@@ -286,6 +287,9 @@ class Inbox:
         self._polls += 1
         self._is_rung = False
         asked_s = self._now()
+        if mode != "fetch":
+            # Before the reply, so that a ring on the way to it asks for another.
+            self._next_beat = asked_s + self._settings.beat_s
         reply = await self._reader.script(
             "poll", self._key, self._member, mode, settings.lease_ms, int(self._is_wanting), settings.partitions,
             settings.max_deliveries or 0, settings.max_dead, *wants,
@@ -301,7 +305,6 @@ class Inbox:
         self._next_due = float("inf") if due_ms < 0 else self._now() + due_ms / 1000
         if mode != "fetch":
             self._alive_until = asked_s + settings.lease_s
-            self._next_beat = asked_s + settings.beat_s
             self._next_lapse = float("inf") if lapse_ms < 0 else self._now() + (lapse_ms + 1) / 1000
         broken = self._shelf.fill(self._member, returned, fresh)
         if broken:
@@ -416,6 +419,7 @@ class Inbox:
         self._owned -= partitions
         args: list[Args] = [0, len(partitions), *partitions]
         await self._send_leave(args, entries)
+        self._is_rung = True
 
     async def _leave(self) -> None:
         """Leave the messages to others, and the queue as soon as nothing of it is held."""

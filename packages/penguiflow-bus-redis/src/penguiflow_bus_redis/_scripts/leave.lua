@@ -12,7 +12,9 @@ for i = 4, 3 + count do
   if redis.call('HGET', OWNERS, ARGV[i]) == member then redis.call('HDEL', OWNERS, ARGV[i]) end
 end
 if ARGV[2] == '1' then sweep(member, now, 0, 0, 0) end
-if ARGV[2] == '2' then redis.call('HDEL', WANTING, member) end
-redis.call('HDEL', IDLE, member)
+if ARGV[2] == '2' then
+  redis.call('HDEL', WANTING, member)
+  redis.call('HDEL', IDLE, member)
+end
 assign(member)
 return redis.call('HLEN', WANTING)
