@@ -19,3 +19,11 @@ def bench_state(session: nox.Session) -> None:
     """Measure the state stores against plain loops over the same bytes, and write JSON. It starts its own Postgres."""
     _environments.sync(session, "test")
     session.run("python", "-m", "benchmarks.state", *session.posargs)
+
+
+@nox.session(default=False)
+def bench_bus(session: nox.Session) -> None:
+    """Measure the bus on Redis against hand-batched streams and its peers, and write JSON."""
+    _environments.sync(session, "test")
+    session.install("--quiet", "taskiq-redis", "faststream[redis]")
+    session.run("python", "-m", "benchmarks.bus", *session.posargs)
