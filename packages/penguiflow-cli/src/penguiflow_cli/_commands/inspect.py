@@ -57,7 +57,7 @@ async def _look(store: StateStore, trace_id: str) -> Look:
 def _show_summary(look: Look) -> None:
     out = console()
     for name, value in _summary(look, time.time()):
-        out.print(Text.assemble((f"{name:<10}", "bold"), value))
+        out.print(Text.assemble((f"{name:<10}", "bold"), value), soft_wrap=True)
     out.print()
 
 

@@ -108,4 +108,4 @@ def _show(event: StoredEvent, out: Console, as_json: bool) -> None:
     line.append(f"{event['trace_id']} ", style="cyan")
     line.append(f"{event['kind']} ", style="red" if event["kind"] in _FAILURES else "bold")
     line.append(" ".join(part for part in (data.get("node_name") or "", rest) if part))
-    out.print(line)
+    out.print(line, soft_wrap=True)
