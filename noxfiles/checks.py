@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import nox
@@ -29,14 +31,27 @@ def lint(session: nox.Session) -> None:
     session.run("python", "tools/sizes.py", *(root for root in ROOTS if Path(root).exists()))
 
 
+def _suites(directory: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Yield each directory whose tests share a conftest.py, with those below it that have one of their own.
+
+    To a type checker all of them are modules of one name.
+    """
+    below = sorted(path.parent for path in directory.rglob("conftest.py") if path.parent != directory)
+    for suite in (directory, *below):
+        others = [other for other in below if suite in other.parents]
+        if any(not any(other in path.parents for other in others) for path in suite.rglob("*.py")):
+            yield suite, others
+
+
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types strictly, and what users' type checkers infer by two of them."""
     _environments.sync(session, "types", "test", "examples")
     session.run("mypy")
     for directory in [*(package.tests for package in _packages.everything()), Path("benchmarks")]:
-        if any(directory.rglob("*.py")):
-            session.run("mypy", str(directory))
+        for suite, others in _suites(directory):
+            excluded = [f"--exclude=^{re.escape(str(other))}/" for other in others]
+            session.run("mypy", *excluded, str(suite))
     for example in sorted(path.parent for path in Path("examples").glob("*/flow.py")):
         # A script finds its neighbours by their bare names, and each example has neighbours of its own.
         session.run("mypy", str(example), env={"MYPYPATH": str(example)})

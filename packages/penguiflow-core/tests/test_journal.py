@@ -134,21 +134,27 @@ async def test_a_message_that_cannot_be_written_is_not_submitted() -> None:
     assert await store.load_trace("t") is None
 
 
+class Telling(InMemoryStateStore):
+    """A store that tells when it has recorded a step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recorded = asyncio.Event()
+
+    async def record_step(self, *args: Any) -> Any:
+        state = await super().record_step(*args)
+        self.recorded.set()
+        return state
+
+
 async def test_a_failed_trace_is_kept_with_its_error_and_what_it_gave_before() -> None:
+    store = Telling()
+
     async def gives(text: str, ctx: Context) -> str:
         return "early"
 
-    class Store(InMemoryStateStore):
-        async def record_step(self, *args: Any) -> Any:
-            state = await super().record_step(*args)
-            recorded.set()
-            return state
-
-    recorded = asyncio.Event()
-    store = Store()
-
     async def fails(text: str, ctx: Context) -> None:
-        await recorded.wait()
+        await store.recorded.wait()
         raise ValueError("no")
 
     async with create(Node(gives), Node(fails)).run(state_store=store) as flow:
