@@ -16,6 +16,7 @@ from penguiflow._runtime.envelope import Envelope, graph_hash, queue_name
 from penguiflow._runtime.intake import Intake
 from penguiflow._runtime.origin import OUTSIDE
 from penguiflow._runtime.relay import Relay
+from penguiflow._runtime.unit import Unit
 from penguiflow.bus import BatchedPuts, ExpiringQueues, MessageBus
 from penguiflow.errors import TraceOver
 from penguiflow.types import Json, Payload, StreamChunk
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from penguiflow._runtime.journal import Journal
     from penguiflow._runtime.outbox import Sent
     from penguiflow._runtime.run import Run
-    from penguiflow._runtime.unit import Unit
 
 __all__ = ["Crossing"]
 
@@ -208,12 +208,7 @@ class Crossing:
             self._ended(trace_id, reply.get("generation"))
             return
         mirror = self.journal.runtime.active.get(trace_id)
-        if (
-            kind != "chunk"
-            or mirror is None
-            or mirror.unit is None
-            or mirror.unit.generation != reply.get("generation")
-        ):
+        if kind != "chunk" or mirror is None or not _follows(mirror, reply.get("generation")):
             return
         try:
             mirror.open_chunks().put_nowait(StreamChunk.model_validate(reply.get("chunk")))
@@ -222,7 +217,7 @@ class Crossing:
 
     def _ended(self, trace_id: str, generation: int) -> None:
         mirror = self.journal.runtime.active.get(trace_id)
-        if mirror is not None and mirror.unit is not None and mirror.unit.generation == generation:
+        if mirror is not None and _follows(mirror, generation):
             mirror.fail(TraceOver(trace_id, "over"))
 
     async def _keep_reply_queue(self, bus: ExpiringQueues) -> None:
@@ -233,3 +228,9 @@ class Crossing:
             except Exception as error:
                 logger.warning("the reply queue was not kept: %s", describe(error))
             await asyncio.sleep(lease_s / 3)
+
+
+def _follows(run: Run, generation: int) -> bool:
+    """Say whether a run only follows its trace, so that news of it come from elsewhere."""
+    ending = run.unit
+    return ending is not None and not isinstance(ending, Unit) and ending.generation == generation

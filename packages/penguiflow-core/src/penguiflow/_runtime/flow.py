@@ -332,6 +332,9 @@ class PenguiFlow:
         if run is None:
             journal = runtime.journal
             return Cancellation(False, None if journal is None else journal.spawn(journal.cancel(trace_id)))
+        if run.done:
+            # It has ended already, and the store is being told.
+            return Cancellation(False)
         return Cancellation(True, runtime.cancel(run))
 
     async def resume(self, trace_id: str, *, force: bool = False) -> Trace:

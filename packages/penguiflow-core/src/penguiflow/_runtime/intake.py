@@ -171,11 +171,11 @@ class Intake:
         if claim.lease is None or claim.finished:
             await self._bus.ack(delivery)
             return
+        steps = await journal.store.load_steps(trace_id) if claim.lease.epoch > 1 else []
         run = self._open(delivery, envelope, claim.lease)
         unit = Unit(journal, run, claim.lease, whole=False)
         if claim.lease.epoch > 1:
-            unit.resumed = True
-            unit.steps = {step.message_id: step for step in await journal.store.load_steps(trace_id)}
+            unit.go_on_from(steps)
         journal.keep(unit)
         self._held[delivery.token] = (delivery, run)
         await self._let_in(unit, envelope, station)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,11 @@ from penguiflow._runtime.unit import Ending, Unit
 from penguiflow.bus import MessageBus
 from penguiflow.errors import (
     FlowError,
+    FlowErrorCode,
     FlowStopped,
     JoinIncomplete,
     LeaseLost,
+    QueueFull,
     TraceCancelled,
     TraceOver,
     TraceUnknown,
@@ -90,6 +93,8 @@ class Journal:
         self.aborted = False
         """Whether the event loop is being shut down, so that nothing more can be written: traces stay as they are."""
         self._resume = resume
+        self._opening: Counter[Station] = Counter()
+        """Messages on their way into the store, and from there to an entry, that nobody waits for."""
         self._endings: set[Ending] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loops: list[asyncio.Task[None]] = []
@@ -153,31 +158,46 @@ class Journal:
         run = self._open_run(msg)
         start = self.describe(run, msg, entries)
         try:
-            lease = await self.store.open_trace(start, owner=self.owner.name, lease_s=self.lease_s)
+            lease = await self._open_trace(run, start)
         except BaseException as error:
             self._give_up_opening(run, error)
+            run.note_seen()
             raise
         await self.begin(run, lease, msg, entries)
         return run
 
     def submit_nowait(self, msg: Payload, entries: Sequence[Station]) -> Run:
-        """Begin a trace as `submit` does, in the background; what goes wrong there fails the trace."""
+        """Begin a trace as `submit` does, in the background; what goes wrong there fails the trace.
+
+        Raises:
+            QueueFull: as many as an entry node has room for are on their way to it.
+        """
+        for station in entries:
+            if station.queued + self._opening[station] >= station.maxsize:
+                raise QueueFull(station.name, station.maxsize, msg.trace_id if kind_of(msg) is MESSAGE else None)
         run = self._open_run(msg)
         start = self.describe(run, msg, entries)
-
-        async def begin() -> None:
-            try:
-                lease = await self.store.open_trace(start, owner=self.owner.name, lease_s=self.lease_s)
-            except FlowError as error:
-                self._give_up_opening(run, error)
-                return
-            except Exception as error:
-                self._give_up_opening(run, self.runtime.store_failed(run, "could not begin the trace", error))
-                return
-            await self.begin(run, lease, msg, entries)
-
-        self.spawn(begin())
+        self._opening.update(entries)
+        self.spawn(self._open(run, start, msg, entries)).add_done_callback(lambda _: self._opening.subtract(entries))
         return run
+
+    async def _open(self, run: Run, start: TraceStart, msg: Payload, entries: Sequence[Station]) -> None:
+        try:
+            lease = await self._open_trace(run, start)
+        except BaseException as error:
+            self._give_up_opening(run, error)
+            if isinstance(error, FlowError):
+                return
+            raise
+        await self.begin(run, lease, msg, entries)
+
+    async def _open_trace(self, run: Run, start: TraceStart) -> Lease:
+        try:
+            return await self.store.open_trace(start, owner=self.owner.name, lease_s=self.lease_s)
+        except FlowError:
+            raise
+        except Exception as error:
+            raise self.runtime.store_failed(run, "could not begin the trace", error) from error
 
     def _open_run(self, msg: Payload) -> Run:
         message = msg if kind_of(msg) is MESSAGE else None
@@ -194,6 +214,7 @@ class Journal:
             encoded = encode_value(msg, trace_id=run.trace_id, node_name=None)
         except FlowError as error:
             self._give_up_opening(run, error)
+            run.note_seen()
             raise
         return TraceStart(
             trace_id=run.trace_id,
@@ -211,6 +232,8 @@ class Journal:
         """End a run that may not be in the store; if it is, nobody will go on with it."""
         if isinstance(error, FlowError):
             run.fail(error)
+            if error.code == FlowErrorCode.STORE_FAILED:
+                self.spawn(self._forsake(run.trace_id))
             return
         run.fail(TraceCancelled(run.trace_id, "the submission was cancelled, or failed, before the trace began"))
         self.spawn(self._forsake(run.trace_id))
@@ -218,6 +241,9 @@ class Journal:
     async def _forsake(self, trace_id: str) -> None:
         try:
             record = await self.store.load_trace(trace_id)
+            if trace_id in self.runtime.active:
+                # Submitted again meanwhile: the record is of that.
+                return
             if record is not None and any(holder.owner == self.owner.name for holder in record.holders):
                 cancelled = TraceOutcome(state="cancelled", error=TraceCancelled(trace_id).to_payload())
                 await self.store.finish_trace(trace_id, cancelled, generation=record.generation)
@@ -231,7 +257,7 @@ class Journal:
         msg: Payload,
         entries: Sequence[Station],
         *,
-        steps: dict[str, Step] | None = None,
+        steps: Iterable[Step] | None = None,
     ) -> None:
         """Let the message of a trace in that the store knows of; `steps` are those recorded before."""
         worker = run
@@ -241,7 +267,7 @@ class Journal:
             worker = self._dispatch_run(run)
         unit = Unit(self, worker, lease, whole=not self.crosses)
         if steps is not None:
-            unit.steps, unit.resumed = steps, True
+            unit.go_on_from(steps)
         self.keep(unit)
         if worker.done:
             return
@@ -302,15 +328,21 @@ class Journal:
         ):
             run.error = as_error(run.trace_id, outcome)
         if not saw_it_all:
-            run.results = [
-                (
-                    value.exit_name,
-                    self.codec.decode(value.value, source=value.exit_name, target=None, trace_id=run.trace_id),
-                )
-                for value in outcome.values
-            ]
+            self._read_results(run, outcome)
         if run.error is not None:
             run.error.partial = list(run.results)
+
+    def _read_results(self, run: Run, outcome: TraceOutcome) -> None:
+        read = self.codec.decode
+        try:
+            run.results = [
+                (value.exit_name, read(value.value, source=value.exit_name, target=None, trace_id=run.trace_id))
+                for value in outcome.values
+            ]
+        except FlowError as error:
+            run.results = []
+            if run.error is None:
+                run.error = error
 
     async def load_outcome(self, trace_id: str, generation: int) -> TraceOutcome | None:
         """Return how a trace ended; None while it has not, or where the store knows only a later one."""

@@ -92,20 +92,27 @@ async def take_up(journal: Journal, record: TraceRecord, lease: Lease) -> Run:
     start, runtime = record.start, journal.runtime
     first = start.entries[0] if start.entries else None
     try:
+        steps = await journal.store.load_steps(start.trace_id)
         msg = journal.codec.decode(start.message, source=None, target=first, trace_id=start.trace_id)
         message: Message | None = msg if kind_of(msg) is MESSAGE else None
         run = runtime.open_run(start.trace_id, message, emitted=False)
     except BaseException:
-        await journal.store.release(lease, done=False)
+        journal.spawn(_give_up(journal, lease))
         raise
     run.pending += 1
     run.priority = start.priority
     if start.deadline_s is not None:
         run.tighten_deadline(start.deadline_s)
-    steps = {step.message_id: step for step in await journal.store.load_steps(start.trace_id)}
     entries = [runtime.stations[name] for name in start.entries]
     await journal.begin(run, lease, msg, entries, steps=steps)
     return run
+
+
+async def _give_up(journal: Journal, lease: Lease) -> None:
+    try:
+        await journal.store.release(lease, done=False)
+    except Exception as error:
+        logger.warning("trace %s can go on once its lease has ended: %s", lease.trace_id, describe(error))
 
 
 def check_shape(journal: Journal, record: TraceRecord) -> None:

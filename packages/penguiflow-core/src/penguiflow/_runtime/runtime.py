@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -162,7 +163,15 @@ class Runtime:
         unwound = self.unwinding.get(run)
         if unwound is None:
             self._cancel_ended(run)
-        return unwound
+        return unwound if run.told or self.journal is None else self.journal.spawn(self._unwound(run, unwound))
+
+    async def _unwound(self, run: Run, unwound: asyncio.Future[None] | None) -> None:
+        """Wait for the nodes of a run that was cancelled, and for the store to know; not for one that hangs."""
+        if unwound is not None:
+            await asyncio.shield(unwound)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_S):
+                await run.wait()
 
     def note_unwound(self, run: Run) -> None:
         """Called when an invocation of an ended run has stopped."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from penguiflow._described import describe
 from penguiflow._runtime.codec import encode_value
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["Ending", "Unit", "is_takeover"]
 
 T = TypeVar("T")
+
+# Seconds until an outcome that could not be written, or read, is tried again, doubled from one try to the next.
+_FIRST_DELAY_S = 0.1
+_LONGEST_DELAY_S = 2.0
 
 logger = logging.getLogger("penguiflow")
 
@@ -47,6 +51,7 @@ class Ending:
         self.generation = generation
         self.outcome: TraceOutcome | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._failure: Exception | None = None
 
     def is_recorded(self, ctx: Context) -> bool:
         """Say whether a message was handled before, so that its node will not run."""
@@ -60,21 +65,51 @@ class Ending:
         if self.journal.aborted or loop_shuts_down():
             self._tell()
         elif self._closing is None:
-            self._closing = self.journal.spawn(self._close())
+            self._close_by(self._close())
+
+    def _close_by(self, work: Coroutine[Any, Any, None]) -> None:
+        self._closing = self.journal.spawn(work)
+        self._closing.add_done_callback(self._closed)
+
+    def _closed(self, closing: asyncio.Task[None]) -> None:
+        """See to it that nobody waits for a store which did not answer before the flow had stopped."""
+        if closing.cancelled() and not self.run.told:
+            self.run.fail(FlowStopped(self.run.trace_id, "the flow was stopped before the end was written down"))
+            self._tell()
 
     async def _close(self) -> None:
         """Write down how the run ended, and tell."""
+        self._failure = None
         try:
             async with asyncio.timeout(self.journal.lease_s):
-                await self._write_end(self.run.error)
+                await self._write_until_done()
         except Exception as error:
-            self._could_not_end(error)
+            self._could_not_end(self._failure or error)
         self._tell()
+
+    async def _write_until_done(self) -> None:
+        """Write the end; what everybody is told hangs on an outcome, so that one is asked for again."""
+        delay_s = _FIRST_DELAY_S
+        while True:
+            try:
+                await self._write_end(self.run.error)
+                return
+            except FlowError:
+                raise
+            except Exception as error:
+                if not _has_outcome(self.run.error):
+                    raise
+                self._failure = error
+                logger.warning(
+                    "the store does not take how trace %s ended: %s; trying again", self.run.trace_id, describe(error)
+                )
+            await asyncio.sleep(delay_s)
+            delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
 
     async def _write_end(self, error: FlowError | None) -> None:
         if isinstance(error, TraceOver):
             self.outcome = await self.journal.load_outcome(self.run.trace_id, self.generation)
-        elif error is not None and not isinstance(error, FlowStopped | LeaseLost):
+        elif _has_outcome(error):
             self.outcome = await self._finish_trace(error)
 
     async def _finish_trace(self, error: FlowError | None) -> TraceOutcome | None:
@@ -96,6 +131,13 @@ class Ending:
         run.tell()
 
 
+def _has_outcome(error: FlowError | None) -> bool:
+    """Say whether a run that ended with this is the end of its trace, here or in the store."""
+    return error is not None and not (
+        isinstance(error, FlowStopped | LeaseLost) or error.code == FlowErrorCode.STORE_FAILED
+    )
+
+
 def _outcome(error: FlowError | None) -> TraceOutcome:
     if error is None:
         return TraceOutcome(state="completed")
@@ -112,6 +154,8 @@ class Unit(Ending):
         """Whether it is the whole trace, of a flow in one process."""
         self.steps: dict[str, Step] = {}
         """What was recorded before this process claimed the unit; it is not done again."""
+        self.consumed: set[str] = set()
+        """Messages that those steps have fetched besides the one they handled."""
         self.resumed = False
         self.drained = False
         """Whether the store has said that nothing of the trace is outstanding."""
@@ -120,9 +164,16 @@ class Unit(Ending):
         self._parts: dict[str, Payload] = {}
         """The parts of joins as they were, so that only those of another process are read back."""
 
+    def go_on_from(self, steps: Iterable[Step]) -> None:
+        """Take what was recorded before this process claimed the unit."""
+        self.resumed = True
+        for step in steps:
+            self.steps[step.message_id] = step
+            self.consumed.update(step.consumed)
+
     def is_recorded(self, ctx: Context) -> bool:
         """Say whether a message was handled before, so that its node will not run."""
-        return bool(self.steps) and ctx.idempotency_key in self.steps
+        return bool(self.steps) and (ctx.idempotency_key in self.steps or ctx.idempotency_key in self.consumed)
 
     async def handle(self, ctx: Context, value: Payload) -> Outbox:
         """Run a node on a message, or take what is recorded of that; returns what is to be sent."""
@@ -130,6 +181,8 @@ class Unit(Ending):
         known = self.steps.get(own)
         if known is not None:
             return restore(known, ctx, self.journal.codec)
+        if own in self.consumed:
+            return Outbox(None, replayed=True)
         made = self._made.get(own)
         if made is None:
             held = HeldContext(ctx, self)
@@ -198,7 +251,7 @@ class Unit(Ending):
     def settled(self) -> None:
         """Nothing is queued or running here: the trace has ended, waits for other processes, or for a join."""
         if self._closing is None and not self.journal.aborted:
-            self._closing = self.journal.spawn(self._settle())
+            self._close_by(self._settle())
 
     async def _settle(self) -> None:
         try:

@@ -1,0 +1,219 @@
+"""Journaled flows in odd surroundings: stores that hang or fail once, deaths after a fetch, results that do not fit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from penguiflow import (
+    Context,
+    FlowError,
+    FlowErrorCode,
+    InMemoryStateStore,
+    InProcBus,
+    Message,
+    Node,
+    PenguiFlow,
+    QueueFull,
+    TraceCancelled,
+    create,
+)
+
+
+async def shout(text: str, ctx: Context) -> str:
+    return text.upper()
+
+
+async def hangs(text: str, ctx: Context) -> None:
+    await asyncio.Event().wait()
+
+
+class Flaky(InMemoryStateStore):
+    """A store one of whose methods raises or hangs as often as it is told to."""
+
+    def __init__(self, method: str, *, failures: int = 1, hang: bool = False) -> None:
+        super().__init__()
+        self.failures = failures
+        sound = getattr(self, method)
+
+        async def call(*args: Any, **options: Any) -> Any:
+            if self.failures:
+                self.failures -= 1
+                if hang:
+                    await asyncio.Event().wait()
+                raise OSError("the store is away")
+            return await sound(*args, **options)
+
+        setattr(self, method, call)
+
+
+async def abandoned(store: InMemoryStateStore, flow: PenguiFlow) -> None:
+    """Leave trace "t" in the store as a process leaves it that stops before it ran."""
+    flow.run(state_store=store, resume=False)
+    await flow.submit(Message(payload="x", trace_id="t"))
+    await flow.stop(drain=False)
+
+
+async def test_a_resume_that_failed_can_be_tried_again() -> None:
+    store = Flaky("load_steps")
+    await abandoned(store, create(Node(shout)))
+    async with create(Node(shout)).run(state_store=store, resume=False) as flow:
+        with pytest.raises(OSError, match="away"):
+            await flow.resume("t")
+        assert flow.active_traces == []
+        async with asyncio.timeout(5):
+            assert (await (await flow.resume("t")).result()).payload == "X"
+
+
+@pytest.mark.parametrize(
+    ("method", "node"), [("finish_trace", shout), ("release", hangs), ("open_trace", shout), ("record_step", shout)]
+)
+async def test_a_stop_tells_everyone_though_the_store_hangs(
+    method: str, node: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penguiflow._runtime.runtime._FLUSH_S", 0.1)
+    store = Flaky(method, failures=1000, hang=True)
+    flow = create(Node(node))
+    flow.run(state_store=store, resume=False)
+    trace = flow.submit_nowait("x")
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(5):
+        await flow.stop(drain=False)
+        with pytest.raises(FlowError):
+            await trace.result()
+
+
+async def test_a_result_that_does_not_fit_its_annotation_ends_an_attached_trace() -> None:
+    started, release = asyncio.Event(), asyncio.Event()
+
+    async def lies(text: str, ctx: Context) -> int:
+        started.set()
+        await release.wait()
+        return "no number"  # type: ignore[return-value]
+
+    store = InMemoryStateStore()
+    async with create(Node(lies)).run(state_store=store) as flow, create(Node(lies)).run(state_store=store) as other:
+        trace = await flow.submit(Message(payload="x", trace_id="t"))
+        await started.wait()
+        attached = await other.attach("t")
+        release.set()
+        assert (await trace.result()).payload == "no number"
+        async with asyncio.timeout(5):
+            with pytest.raises(FlowError) as failure:
+                await attached.result()
+    assert failure.value.code == FlowErrorCode.VALIDATION_FAILED
+
+
+async def test_what_a_node_has_fetched_does_not_come_again_after_a_death() -> None:
+    ran: Counter[str] = Counter()
+    reached, release = asyncio.Event(), asyncio.Event()
+
+    async def sends(text: str, ctx: Context) -> None:
+        for number in range(3):
+            await ctx.emit(number)
+
+    async def gathers(number: int, ctx: Context) -> list[int]:
+        ran[ctx.idempotency_key] += 1
+        return [number, await ctx.fetch(), await ctx.fetch()]
+
+    async def waits(numbers: list[int], ctx: Context) -> list[int]:
+        reached.set()
+        await release.wait()
+        return numbers
+
+    def flow() -> PenguiFlow:
+        one, two, three = Node(sends), Node(gathers), Node(waits)
+        return create(one.to(two), two.to(three))
+
+    store = InMemoryStateStore()
+    first = flow()
+    first.run(state_store=store, resume=False)
+    await first.submit(Message(payload="x", trace_id="t"))
+    await reached.wait()
+    await first.stop(drain=False)
+    release.set()
+    async with flow().run(state_store=store, resume=False) as second, asyncio.timeout(5):
+        assert (await (await second.resume("t")).result()).payload == [0, 1, 2]
+    assert list(ran.values()) == [1]
+
+
+async def test_an_id_is_free_once_the_cancellation_was_awaited() -> None:
+    class Slow(InMemoryStateStore):
+        async def finish_trace(self, *args: Any, **options: Any) -> Any:
+            await asyncio.sleep(0.05)
+            return await super().finish_trace(*args, **options)
+
+    async with create(Node(hangs)).run(state_store=Slow()) as flow:
+        for _ in range(3):
+            trace = await flow.submit(Message(payload="x", trace_id="t"))
+            assert await flow.cancel("t") is True
+            with pytest.raises(TraceCancelled):
+                await trace.result()
+
+
+async def test_a_cancelled_trace_cannot_be_cancelled_again() -> None:
+    async with create(Node(hangs)).run(state_store=InMemoryStateStore()) as flow:
+        await flow.submit(Message(payload="x", trace_id="t"))
+        assert flow.cancel("t")
+        assert not flow.cancel("t")
+
+
+@pytest.mark.parametrize("msg", ["in use", "not JSON"])
+async def test_a_submission_that_raised_is_not_logged_as_unseen(msg: str, caplog: pytest.LogCaptureFixture) -> None:
+    store = InMemoryStateStore()
+    async with create(Node(hangs)).run(state_store=store) as flow, create(Node(hangs)).run(state_store=store) as other:
+        await flow.submit(Message(payload="x", trace_id="t"))
+        with pytest.raises(FlowError):
+            await other.submit(Message(payload="x" if msg == "in use" else object(), trace_id="t"))
+        await flow.cancel("t")
+    assert "nobody awaited" not in caplog.text
+
+
+async def test_a_submission_that_the_store_refuses_fails_with_store_failed() -> None:
+    async with create(Node(shout)).run(state_store=Flaky("open_trace")) as flow:
+        with pytest.raises(FlowError, match="away") as failure:
+            await flow.submit(Message(payload="x", trace_id="t"))
+        assert failure.value.code == FlowErrorCode.STORE_FAILED
+        assert (await flow.ask(Message(payload="x", trace_id="t"))).payload == "X"
+
+
+async def test_a_result_stays_as_it_is_where_a_bus_goes_unused() -> None:
+    made = {"key": (1, 2)}
+
+    async def makes(text: str, ctx: Context) -> dict[str, Any]:
+        return made
+
+    async with create(Node(makes)).run(state_store=InMemoryStateStore(), message_bus=InProcBus()) as flow:
+        assert (await flow.ask("x")) is made
+
+
+async def test_submit_nowait_is_bounded_while_the_store_is_slow() -> None:
+    store = Flaky("open_trace", failures=1000, hang=True)
+    flow = create(Node(shout), queue_maxsize=4)
+    flow.run(state_store=store, resume=False)
+    for _ in range(4):
+        flow.submit_nowait("x")
+    with pytest.raises(QueueFull):
+        flow.submit_nowait("x")
+    assert len(flow.active_traces) == 4
+    await flow.stop(drain=False)
+
+
+async def test_an_outcome_is_asked_for_again_where_the_store_was_away() -> None:
+    release = asyncio.Event()
+
+    async def waits(text: str, ctx: Context) -> str:
+        await release.wait()
+        return text
+
+    flaky = Flaky("load_trace", failures=0)
+    async with create(Node(waits)).run(state_store=flaky) as flow, create(Node(waits)).run(state_store=flaky) as other:
+        await flow.submit(Message(payload="x", trace_id="t"))
+        attached = await other.attach("t")
+        flaky.failures = 1
+        release.set()
+        async with asyncio.timeout(5):
+            assert (await attached.result()).payload == "x"
