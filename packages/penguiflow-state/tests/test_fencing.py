@@ -2,10 +2,13 @@
 
 import asyncio
 import tempfile
+import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penguiflow import FlowError, LeaseLost
@@ -44,8 +47,9 @@ calls = st.one_of(
 class Caller:
     """Makes the same calls of a store as another caller makes of another, with the leases that it got itself."""
 
-    def __init__(self, *handles: JournalStore) -> None:
+    def __init__(self, *handles: JournalStore, start: TraceStart = START) -> None:
         self.handles = handles
+        self.start_of = start
         self.leases: list[Lease] = []
         self.turn = 0
 
@@ -64,11 +68,11 @@ class Caller:
             return error.code, error.message
 
     async def open(self, store: JournalStore, owner: str) -> Any:
-        self.leases.append(await store.open_trace(START, owner=owner, lease_s=3600))
+        self.leases.append(await store.open_trace(self.start_of, owner=owner, lease_s=3600))
         return self.leases[-1]
 
     async def claim(self, store: JournalStore, unit: str, owner: str, force: bool) -> Any:
-        claim = await store.claim("t", unit, owner=owner, lease_s=3600, force=force)
+        claim = await store.claim(self.start_of.trace_id, unit, owner=owner, lease_s=3600, force=force)
         if claim.lease is not None:
             self.leases.append(claim.lease)
         return claim.lease, claim.state, claim.holder, round(claim.remaining_s / 100), claim.finished
@@ -90,24 +94,27 @@ class Caller:
 
     async def part(self, store: JournalStore, lease: Lease, name: str, flush: bool) -> Any:
         part = JoinPart(message_id=name, join="j", turn=0, need=2, value=None if flush else name, flush=flush)
-        return await store.add_join_part(lease, part), await store.unfilled_joins("t")
+        return await store.add_join_part(lease, part), await store.unfilled_joins(self.start_of.trace_id)
 
     async def reopen(self, store: JournalStore, lease: Lease, name: str) -> Any:
         return await store.reopen(lease, name)
 
     async def finish(self, store: JournalStore, lease: Lease | None, state: Any) -> Any:
-        return await store.finish_trace("t", TraceOutcome(state=state), lease=lease)
+        return await store.finish_trace(self.start_of.trace_id, TraceOutcome(state=state), lease=lease)
 
     async def look(self, store: JournalStore) -> Any:
         record, steps, states = await asyncio.gather(
-            store.load_trace("t"), store.load_steps("t"), store.load_states(["t", "unknown"])
+            store.load_trace(self.start_of.trace_id),
+            store.load_steps(self.start_of.trace_id),
+            store.load_states([self.start_of.trace_id, "unknown"]),
         )
-        waiting = [holder.owner for holder in await store.unfinished("f", owner="o1", host="o")]
+        waiting = [holder.owner for holder in await store.unfinished(self.start_of.flow, owner="o1", host="o")]
         seen = record and (record.generation, record.outcome, record.pending, record.steps, record.start)
         return seen, steps, states, waiting
 
 
-@settings(max_examples=settings().max_examples // 2)
+@pytest.mark.timeout(600)
+@settings(max_examples=min(settings().max_examples // 2, 300))
 @given(st.lists(calls, max_size=25).map(lambda rest: [("open", "o1"), *rest]))
 def test_two_handles_on_one_file_answer_as_memory_does(sequence: list[tuple[Any, ...]]) -> None:
     async def compare() -> None:
@@ -117,6 +124,30 @@ def test_two_handles_on_one_file_answer_as_memory_does(sequence: list[tuple[Any,
                 memory, file = Caller(InMemoryStateStore()), Caller(one, two)
                 for call in [*sequence, ("look",)]:
                     assert await file.make(call) == await memory.make(call), call
+
+    asyncio.run(compare())
+
+
+@pytest.mark.timeout(600)
+@settings(
+    max_examples=min(settings().max_examples // 4, 300), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(sequence=st.lists(calls, max_size=25).map(lambda rest: [("open", "o1"), *rest]))
+def test_two_handles_on_one_server_answer_as_memory_does(
+    sequence: list[tuple[Any, ...]], request: pytest.FixtureRequest
+) -> None:
+    pytest.importorskip("psycopg", reason="the extra postgres is not installed here")
+    from penguiflow_state.postgres import PostgresStateStore
+
+    dsn = request.getfixturevalue("postgres_server").dsn
+
+    async def compare() -> None:
+        start = replace(START, trace_id=uuid.uuid4().hex, flow=uuid.uuid4().hex)
+        one, two = PostgresStateStore(dsn, blob_bytes=3), PostgresStateStore(dsn)
+        async with one, two:
+            memory, server = Caller(InMemoryStateStore(), start=start), Caller(one, two, start=start)
+            for call in [*sequence, ("look",)]:
+                assert await server.make(call) == await memory.make(call), call
 
     asyncio.run(compare())
 
