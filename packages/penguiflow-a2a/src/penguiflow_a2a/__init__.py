@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from penguiflow_a2a._outcomes import InputRequired, Rejected
     from penguiflow_a2a.client import (
         A2AClientTransport,
         A2AError,
@@ -34,11 +35,13 @@ __all__ = [
     "AgentUnreachable",
     "AnswerLimits",
     "AnswerTooLarge",
+    "InputRequired",
     "MessageInDoubt",
+    "Rejected",
     "TaskUnknown",
 ]
 
-_ELSEWHERE: dict[str, str] = {}
+_ELSEWHERE = dict.fromkeys(("InputRequired", "Rejected"), "penguiflow_a2a._outcomes")
 """The module of each name that is not of the client."""
 
 

@@ -4,6 +4,7 @@ It runs in an environment of its own, since both lines of a2a-sdk have the same 
 """
 
 import asyncio
+import base64
 import json
 import sys
 import uuid
@@ -46,7 +47,8 @@ async def call(url: str, transport: str) -> dict[str, Any]:
             client = ClientFactory(config).create(card)
             done = await last(client, a_message("tck-artifact-file"))
             found[f"states {streaming}"] = done.status.state.value
-            found[f"file {streaming}"] = done.artifacts[0].parts[0].root.file.name
+            file = done.artifacts[0].parts[0].root.file
+            found[f"file {streaming}"] = [file.name, base64.b64decode(file.bytes).decode()]
             reply = await last(client, a_message("tck-message-response"))
             found[f"reply {streaming}"] = reply.parts[0].root.text
         asked = await last(client, a_message("tck-input-required"))

@@ -166,7 +166,7 @@ def test_the_client_of_0_3_gets_through_every_operation(url: str, transport: str
     found = json.loads(ran.stdout)
     for streaming in (False, True):
         assert found[f"states {streaming}"] == "completed"
-        assert found[f"file {streaming}"] == "output.txt"
+        assert found[f"file {streaming}"] == ["output.txt", "Hello from TCK"]
         assert found[f"reply {streaming}"] == "Direct message response"
     assert (found["asked"], found["got"], found["cancelled"]) == ("input-required", True, "canceled")
     assert found["followed"] == [True, "completed", 3]
