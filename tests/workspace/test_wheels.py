@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from import_all import lacks_extra
 
 from .conftest import Run
 
@@ -64,3 +65,16 @@ def test_a_bound_that_was_never_tested_fails_the_lowest_session(copy: Path, pyth
     assert done.returncode == 1
     assert "pydantic==1.10" in done.stderr
     assert re.search(r"cannot import name '\w+' from 'pydantic'", done.stdout + done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("error", "excused"),
+    [
+        (ImportError('needs Django: pip install "hypothesis[django]"'), True),
+        (ImportError('needs psycopg: pip install "penguiflow-state[postgres]"'), False),
+        (ImportError("No module named 'django'"), False),
+        (ValueError('pip install "hypothesis[django]"'), False),
+    ],
+)
+def test_a_module_is_left_out_only_where_its_extra_is_not_installed(error: Exception, excused: bool) -> None:
+    assert lacks_extra(error) is excused
