@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import httpx
@@ -61,7 +62,7 @@ _CARD_TTL_S = 300.0
 _KEEPALIVE_S = 3.0
 _NOT_CANCELLED = frozenset({"TASK_NOT_FOUND", "TASK_NOT_CANCELABLE"})
 
-logger = logging.getLogger("penguiflow.a2a")
+_logger = logging.getLogger("penguiflow.a2a")
 
 
 class A2AClientTransport:
@@ -165,26 +166,36 @@ class A2AClientTransport:
         Raises:
             A2AError: the agent failed, or what lies between.
         """
-        url = self._address(agent_url)
-        known = self._doubts.find(url, message["message_id"])
-        if known is not None and known.task_id is not None:
+        url, message_id = self._address(agent_url), message["message_id"]
+        doubt = self._doubts.find(url, message_id)
+        if doubt is not None and doubt.task_id is not None:
+            begun = False
             try:
-                async with aclosing(self.resubscribe(url, known.task_id, None, agent_card)) as parts:
+                async with aclosing(self.resubscribe(url, doubt.task_id, None, agent_card)) as parts:
                     async for part in parts:
+                        begun = True
                         yield part
-                return
             except TaskUnknown:
-                self._doubts.settle(url, message["message_id"])
-        elif known is not None and not self._resend_in_doubt:
-            raise MessageInDoubt(url, message["message_id"])
-        async with aclosing(self._send(url, agent_card, message)) as parts:
+                # An agent that has forgotten the task does nothing more for it.
+                self._doubts.settle(url, message_id)
+                if begun:
+                    raise
+            else:
+                self._doubts.settle(url, message_id)
+                return
+        elif doubt is not None and not self._resend_in_doubt:
+            raise MessageInDoubt(url, message_id)
+        repeated = doubt is not None and doubt.task_id is None
+        async with aclosing(self._send(url, agent_card, message, repeated=repeated)) as parts:
             async for part in parts:
                 yield part
 
-    async def _send(self, url: str, agent_card: dict[str, Any], message: dict[str, Any]) -> AsyncGenerator[Part, None]:
+    async def _send(
+        self, url: str, agent_card: dict[str, Any], message: dict[str, Any], *, repeated: bool
+    ) -> AsyncGenerator[Part, None]:
         agent = await self._agent(url, agent_card)
         request = SendMessageRequest(
-            message=make_message(message, share_meta=self._share_meta),
+            message=make_message(message, share_meta=self._share_meta, repeated=repeated),
             tenant=agent.binding.tenant,
         )
         call = Call(agent, message=request)
@@ -250,7 +261,7 @@ class A2AClientTransport:
                 cancelling.cancel()
                 await asyncio.wait({cancelling}, timeout=1.0)
             elif not cancelling.cancelled() and (error := cancelling.exception()) is not None:
-                logger.warning("task %s at %s may still run: %r", task_id, agent_url, error)
+                _logger.warning("task %s at %s may still run: %r", task_id, agent_url, error)
 
     async def read_card(self, agent_url: str = "") -> dict[str, Any]:
         """Read the card of an agent, as the agent writes it.
@@ -321,8 +332,10 @@ class A2AClientTransport:
         loop = asyncio.get_running_loop()
         # Connections belong to the loop they were made in; scripts may use a second one.
         if self._own_client is None or self._own_client[0] is not loop:
+            # Cookies of agents would outlive their calls, and there is no end to how many an agent may set.
+            no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=_KEEPALIVE_S)
-            self._own_client = loop, httpx.AsyncClient(limits=limits)
+            self._own_client = loop, httpx.AsyncClient(limits=limits, cookies=no_cookies)
             self._found.clear()
             self._given.clear()
             self._finding.clear()

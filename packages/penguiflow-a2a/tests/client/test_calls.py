@@ -286,6 +286,19 @@ async def test_headers_and_credentials_go_with_every_request_and_a_client_that_i
     )
 
 
+async def test_cookies_of_an_agent_are_not_kept() -> None:
+    async def answer(talk: Talk) -> None:
+        await talk.json(
+            {"jsonrpc": "2.0", "id": talk.rpc["id"], "result": {"task": task("COMPLETED", "x")}}, "Set-Cookie: a=b"
+        )
+
+    async with serving({STREAM: answer}) as agent, A2AClientTransport(base_url=agent.url, timeouts=HASTY) as transport:
+        for _ in range(2):
+            await transport.send(agent.url, {}, sent())
+
+    assert all("cookie" not in talk.headers for talk in agent.heard)
+
+
 async def test_send_waits_for_the_result() -> None:
     answers = {STREAM: streams({"task": task("COMPLETED", "x")})}
     async with serving(answers) as agent, A2AClientTransport(base_url=agent.url) as transport:

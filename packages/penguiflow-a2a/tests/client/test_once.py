@@ -103,8 +103,10 @@ async def test_a_message_in_doubt_is_sent_again_where_that_is_allowed(call: Any)
             await call(agent, resend_in_doubt=True)
         assert await call(agent) == "x"
 
-    first, second = (talk.rpc["params"]["message"]["messageId"] for talk in agent.talks(STREAM))
-    assert first == second
+    first, second = (talk.rpc["params"]["message"] for talk in agent.talks(STREAM))
+    assert first["messageId"] == second["messageId"]
+    assert "repeated" not in first["metadata"]["penguiflow"]
+    assert second["metadata"]["penguiflow"]["repeated"] is True
 
 
 async def test_a_retry_of_a_node_does_not_send_twice_either() -> None:
@@ -220,6 +222,21 @@ async def test_a_task_that_the_agent_has_forgotten_is_sent_again(call: Any) -> N
         assert await call(agent) == "x"
 
     assert agent.names == [STREAM, SUBSCRIBE, SUBSCRIBE, STREAM]
+
+
+async def test_a_task_that_was_taken_up_leaves_no_doubt_behind(call: Any) -> None:
+    begun = streams({"task": task("WORKING")})
+    answers = {
+        STREAM: [begun, DONE],
+        SUBSCRIBE: [cut, cut, cut, streams({"task": task("COMPLETED", "old")}), fails(-32001)],
+    }
+    async with serving({**answers, GET: returns(task("COMPLETED", "old"))}) as agent:
+        with pytest.raises(AgentUnreachable):
+            await call(agent)
+        assert await call(agent) == "old"
+        assert await call(agent) == "x"
+
+    assert agent.names.count(STREAM) == 2
 
 
 async def test_questions_are_asked_again_after_any_loss(call: Any) -> None:

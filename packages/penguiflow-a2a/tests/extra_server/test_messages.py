@@ -224,14 +224,14 @@ async def test_a_deadline_of_the_client_ends_the_trace(serve: Any) -> None:
     assert "DEADLINE_EXCEEDED" in task["status"]["message"]["parts"][0]["text"]
 
 
-async def test_a_client_that_marks_its_messages_begins_a_task_once(serve: Any) -> None:
+async def test_a_message_that_is_marked_as_repeated_begins_a_task_once(serve: Any) -> None:
     agent = await serve()
-    marked = {"metadata": {"penguiflow": {"traceId": "t"}}}
+    first = await agent.send("hello", metadata={"penguiflow": {"traceId": "t"}})
 
-    first, again = await agent.send("hello", **marked), await agent.send("hello", **marked)
-    plain = await agent.send("hello")
+    again = await agent.send("hello", metadata={"penguiflow": {"traceId": "t", "repeated": True}})
+    retry = await agent.send("hello", metadata={"penguiflow": {"traceId": "t"}})
 
-    assert first["id"] == again["id"] != plain["id"]
+    assert first["id"] == again["id"] != retry["id"]
 
 
 async def test_a_message_may_be_answered_without_a_task(serve: Any) -> None:

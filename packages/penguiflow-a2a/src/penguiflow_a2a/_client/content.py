@@ -13,13 +13,14 @@ NAMESPACE = "penguiflow"
 """Under which key of a message's metadata a flow says where the message comes from."""
 
 
-def make_message(sent: dict[str, Any], *, share_meta: bool) -> Message:
+def make_message(sent: dict[str, Any], *, share_meta: bool, repeated: bool = False) -> Message:
     """Return what a flow sends as a message of the protocol.
 
     A string becomes a part of text, anything else one of data. The metadata are `skill`, which names the skill that
     is called, and `penguiflow`: `traceId`, `deadline` (seconds since the epoch) and `traceparent` (the W3C trace
     context in the metadata of the flow's message) where there is one, and with `share_meta` all of that metadata as
-    `meta`.
+    `meta`. `repeated` says that this very message may have arrived before; the id alone does not, since a retry after
+    a failure has the same one.
     """
     payload = sent["payload"]
     part = Part(text=payload) if isinstance(payload, str) else Part(data=payload)
@@ -31,6 +32,8 @@ def make_message(sent: dict[str, Any], *, share_meta: bool) -> Message:
         origin["traceparent"] = meta["traceparent"]
     if share_meta and meta:
         origin["meta"] = meta
+    if repeated:
+        origin["repeated"] = True
     return Message(
         message_id=sent["message_id"],
         context_id=sent.get("context_id"),

@@ -43,7 +43,7 @@ _ORPHANED_AFTER_S = 3 * _ALIVE_EVERY_S
 class Extra:
     """What clients of this package say in the metadata of a message, under `penguiflow`; see the client's docs."""
 
-    __slots__ = ("cancel_on_disconnect", "deadline_s", "is_given", "meta", "trace_id", "traceparent")
+    __slots__ = ("cancel_on_disconnect", "deadline_s", "is_given", "is_repeated", "meta", "trace_id", "traceparent")
 
     def __init__(self, metadata: dict[str, Any] | None) -> None:
         given = (metadata or {}).get("penguiflow")
@@ -57,6 +57,8 @@ class Extra:
         self.traceparent = traceparent if isinstance(traceparent, str) and len(traceparent) < 100 else None
         self.meta = told.get("meta")
         self.cancel_on_disconnect = told.get("cancelOnDisconnect") is True
+        # Only its client can tell a message that is sent a second time from a retry, or another trace of the same id.
+        self.is_repeated = told.get("repeated") is True
 
 
 _NO_EXTRA = Extra(None)
@@ -414,7 +416,7 @@ class Engine:
             return None
         task_id = self._by_message.get((owner, message.message_id))
         live = None if task_id is None else self._live.get(task_id)
-        return live if extra_of(message).is_given else None
+        return live if extra_of(message).is_repeated else None
 
     def _admit(self, owner: str) -> None:
         """Count a task of an owner as at work.
