@@ -41,7 +41,9 @@ class Engine:
 
     def __init__(self, options: Options, *, wait: bool = True) -> None:
         self._pipe, theirs = _forks.Pipe()
-        self._process = _forks.Process(target=serve, args=(options, theirs), daemon=True)
+        # An engine of several ranks has children of its own, which a daemon must not have.
+        is_alone = "distributed_executor_backend" not in options.more
+        self._process = _forks.Process(target=serve, args=(options, theirs), daemon=is_alone)
         self._process.start()
         theirs.close()
         self._has_started = False
