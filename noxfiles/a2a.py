@@ -21,7 +21,7 @@ def a2a_peers(session: nox.Session) -> None:
     older = Path(session.create_tmp()).resolve() / "a2a-sdk-0.3"
     if not (older / "bin" / "python").exists():
         session.run_install("uv", "venv", "--quiet", "--python", f"{session.bin}/python", str(older))
-    session.run_install("uv", "pip", "install", "--quiet", "--python", f"{older}/bin/python", SDK_0_3)
+    session.run_install("uv", "pip", "install", "--quiet", "--python", f"{older}/bin/python", SDK_0_3, "uvicorn")
     session.run(
         "pytest",
         TESTS,

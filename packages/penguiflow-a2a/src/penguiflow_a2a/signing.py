@@ -33,7 +33,7 @@ KeySource: TypeAlias = Mapping[str, Key] | Callable[[str, str | None], Key | Non
 The URL stands in the card, so whoever wrote the card chose it: fetch keys only from places you trust.
 """
 
-ALGORITHMS = ("ES256", "ES384", "ES512", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+_ALGORITHMS = ("ES256", "ES384", "ES512", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 
 
 class CardNotSigned(ValueError):
@@ -58,8 +58,8 @@ def sign_card(
     Raises:
         ValueError: the algorithm is not one with a public key.
     """
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"{algorithm!r} is not one of {', '.join(ALGORITHMS)}")
+    if algorithm not in _ALGORITHMS:
+        raise ValueError(f"{algorithm!r} is not one of {', '.join(_ALGORITHMS)}")
     header = {"alg": algorithm, "typ": "JOSE", "kid": key_id}
     if key_set_url is not None:
         header["jku"] = key_set_url
@@ -70,7 +70,7 @@ def sign_card(
 
 
 def verify_card(
-    card: AgentCard | Mapping[str, Any], keys: KeySource, *, algorithms: Sequence[str] = ALGORITHMS
+    card: AgentCard | Mapping[str, Any], keys: KeySource, *, algorithms: Sequence[str] = _ALGORITHMS
 ) -> AgentCard:
     """Return the card if one of its signatures is valid; of JSON, the part that the signature covers.
 
