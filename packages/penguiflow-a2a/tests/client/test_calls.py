@@ -5,11 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-
-from penguiflow import FlowDefinitionError, Message, RemoteNode, create
-from penguiflow_a2a import A2AClientTransport, AgentMisbehaved
-
-from .scripted import (
+from scripted import (
     CARD_03,
     HASTY,
     Scripted,
@@ -27,6 +23,9 @@ from .scripted import (
     task,
     text,
 )
+
+from penguiflow import FlowDefinitionError, Message, RemoteNode, create
+from penguiflow_a2a import A2AClientTransport, AgentMisbehaved
 
 STREAM, SEND, GET = "SendStreamingMessage", "SendMessage", "GetTask"
 REST = {"url": "/rest", "protocolBinding": "HTTP+JSON", "protocolVersion": "1.0"}
@@ -125,8 +124,8 @@ async def test_what_is_no_text_stands_in_the_meta_of_its_chunk() -> None:
 
 
 async def test_an_artifact_that_a_flow_marked_as_result_is_a_value_and_no_chunk() -> None:
-    stream, result = ({"metadata": {"penguiflow": {"role": role}}} for role in ("stream", "result"))
-    events = text("word ", **stream), text("whole", artifact="r", **result), status("COMPLETED")
+    stream, result = ({"penguiflow": {"role": role}} for role in ("stream", "result"))
+    events = text("word ", metadata=stream), text("whole", artifact="r", metadata=result), status("COMPLETED")
     async with serving({STREAM: streams({"task": task("WORKING")}, *events)}) as agent:
         parts = await collect(agent)
 

@@ -7,12 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from scripted import HASTY, Answer, Scripted, Talk, card, fails, returns, sent, serving, status, streams, task, text
 
 from penguiflow import FlowError, Message, NodePolicy, PenguiFlow, RemoteNode, Trace, TraceCancelled, create
 from penguiflow.metrics import FlowEvent
 from penguiflow_a2a import A2AClientTransport, A2ATimeouts, AgentRefused
-
-from .scripted import HASTY, Answer, Scripted, Talk, card, fails, returns, sent, serving, status, streams, task, text
 
 STREAM, SEND, GET, CANCEL = "SendStreamingMessage", "SendMessage", "GetTask", "CancelTask"
 CANCELLED = returns(task("CANCELED"))

@@ -9,22 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
-from penguiflow import FlowError, RemoteNode, create
-from penguiflow_a2a import (
-    A2AClientTransport,
-    A2AError,
-    AgentElsewhere,
-    AgentIncompatible,
-    AgentMisbehaved,
-    AgentRefused,
-    AgentTooSlow,
-    AgentUnreachable,
-    AnswerLimits,
-    AnswerTooLarge,
-)
-
-from .scripted import (
+from scripted import (
     CARD_03,
     CARD_PATH,
     HASTY,
@@ -38,6 +23,20 @@ from .scripted import (
     streams,
     task,
     text,
+)
+
+from penguiflow import FlowError, RemoteNode, create
+from penguiflow_a2a import (
+    A2AClientTransport,
+    A2AError,
+    AgentElsewhere,
+    AgentIncompatible,
+    AgentMisbehaved,
+    AgentRefused,
+    AgentTooSlow,
+    AgentUnreachable,
+    AnswerLimits,
+    AnswerTooLarge,
 )
 
 STREAM, SEND, GET = "SendStreamingMessage", "SendMessage", "GetTask"
@@ -328,17 +327,21 @@ async def test_many_small_objects_are_refused_before_they_are_made() -> None:
     assert peak < 20_000_000
 
 
-async def test_an_agent_that_sends_without_end_is_held_back_by_a_slow_reader() -> None:
+class Endless:
+    """A stream of text that has no end; counts what was written."""
+
     written = 0
 
-    async def endless(talk: Talk) -> None:
-        nonlocal written
+    async def __call__(self, talk: Talk) -> None:
         await talk.stream()
         await talk.event(WORKING)
         while True:
             await talk.event(text("x" * 10_000))
-            written += 1
+            self.written += 1
 
+
+async def test_an_agent_that_sends_without_end_is_held_back_by_a_slow_reader() -> None:
+    endless = Endless()
     answers = {STREAM: endless, "CancelTask": returns(task("CANCELED"))}
     async with serving(answers) as agent, A2AClientTransport(base_url=agent.url) as transport:
         node = RemoteNode("far", transport=transport, skill="s", agent_url=agent.url)
@@ -348,12 +351,12 @@ async def test_an_agent_that_sends_without_end_is_held_back_by_a_slow_reader() -
             await anext(chunks)
             # What fits into the buffers of two sockets is sent ahead, and no more.
             before = -1
-            while written > before:
-                before = written
+            while endless.written > before:
+                before = endless.written
                 await asyncio.sleep(0.1)
             await trace.cancel()
 
-    assert written < 3000
+    assert endless.written < 3000
 
 
 async def test_the_error_of_a_hostile_agent_is_the_error_of_its_trace() -> None:

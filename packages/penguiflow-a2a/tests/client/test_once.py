@@ -7,19 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
-from penguiflow import FlowError, Message, NodePolicy, RemoteNode, create
-from penguiflow_a2a import (
-    A2AClientTransport,
-    A2AError,
-    AgentRefused,
-    AgentTooSlow,
-    AgentUnreachable,
-    MessageInDoubt,
-    TaskUnknown,
-)
-
-from .scripted import (
+from scripted import (
     HASTY,
     Answer,
     Scripted,
@@ -33,6 +21,17 @@ from .scripted import (
     status,
     streams,
     task,
+)
+
+from penguiflow import FlowError, Message, NodePolicy, RemoteNode, create
+from penguiflow_a2a import (
+    A2AClientTransport,
+    A2AError,
+    AgentRefused,
+    AgentTooSlow,
+    AgentUnreachable,
+    MessageInDoubt,
+    TaskUnknown,
 )
 
 STREAM, SEND, GET, SUBSCRIBE = "SendStreamingMessage", "SendMessage", "GetTask", "SubscribeToTask"
@@ -256,7 +255,7 @@ async def test_a_question_that_is_never_answered_fails_the_call() -> None:
 
 
 async def test_every_error_is_a_flow_error_with_a_code_of_its_own() -> None:
-    classes = [*A2AError.__subclasses__(), TaskUnknown]
+    classes: list[type[A2AError]] = [*A2AError.__subclasses__(), TaskUnknown]
 
     codes = {each.CODE for each in classes}
 

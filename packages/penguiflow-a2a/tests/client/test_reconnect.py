@@ -5,11 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
-from penguiflow import InMemoryStateStore, Message, RemoteNode, create
-from penguiflow_a2a import A2AClientTransport, AgentMisbehaved, AgentTooSlow, AgentUnreachable, TaskUnknown
-
-from .scripted import (
+from scripted import (
     CARD_03,
     HASTY,
     Answer,
@@ -24,6 +20,9 @@ from .scripted import (
     task,
     text,
 )
+
+from penguiflow import InMemoryStateStore, Message, RemoteNode, Trace, create
+from penguiflow_a2a import A2AClientTransport, AgentMisbehaved, AgentTooSlow, AgentUnreachable, TaskUnknown
 
 STREAM, SEND, GET, SUBSCRIBE = "SendStreamingMessage", "SendMessage", "GetTask", "SubscribeToTask"
 WORKING = {"task": task("WORKING")}
@@ -202,42 +201,6 @@ async def test_a_task_that_nobody_knows_is_a_lookup_error() -> None:
             await anext(transport.resubscribe(agent.url, "task-1"))
 
 
-class Dies(Exception):
-    """Stands for the end of the process."""
-
-
-async def test_a_process_that_is_started_again_takes_up_the_stream_of_its_trace() -> None:
-    answers = {
-        STREAM: streams(WORKING, text("a"), ends=False),
-        SUBSCRIBE: streams({"task": task("WORKING", "ab")}, text("c"), status("COMPLETED")),
-        GET: returns(task("COMPLETED", "abc")),
-    }
-    store = InMemoryStateStore()
-    message = Message(payload="penguins", trace_id="t")
-    async with serving(answers) as agent:
-
-        def start() -> Any:
-            transport = A2AClientTransport(base_url=agent.url, timeouts=HASTY)
-            node = RemoteNode("far", transport=transport, skill="s", agent_url=agent.url)
-            return transport, create(node, state_store=Lasting(store))
-
-        transport, flow = start()
-        async with transport, flow:
-            trace = await flow.submit(message)
-            assert (await anext(trace.chunks())).text == "a"
-            flow_store_dies(flow)
-            await trace.cancel()
-        agent.heard.clear()
-        transport, flow = start()
-        async with transport, flow:
-            trace = await flow.submit(message)
-            said = [chunk.text async for chunk in trace.chunks()]
-            assert (await trace.result()).payload == "abc"
-
-    assert agent.names == [SUBSCRIBE, GET]
-    assert said == ["ab", "c", ""]
-
-
 class Lasting(InMemoryStateStore):
     """A store that outlives its process, and gets nothing of it from the moment it dies."""
 
@@ -260,5 +223,40 @@ class Lasting(InMemoryStateStore):
         return await self.kept.load_remote_bindings(trace_id)
 
 
-def flow_store_dies(flow: Any) -> None:
-    flow._state_store.dead = True
+class Process:
+    """Runs a flow of one remote node, until it dies: then nothing of it reaches its store any more."""
+
+    def __init__(self, url: str, kept: InMemoryStateStore) -> None:
+        self.store = Lasting(kept)
+        self.transport = A2AClientTransport(base_url=url, timeouts=HASTY)
+        node = RemoteNode("far", transport=self.transport, skill="s", agent_url=url)
+        self.flow = create(node, state_store=self.store)
+
+    async def __aenter__(self) -> Trace:
+        await self.flow.__aenter__()
+        return await self.flow.submit(Message(payload="penguins", trace_id="t"))
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        self.store.dead = True
+        await self.flow.stop(drain=False)
+        await self.transport.aclose()
+
+
+async def test_a_process_that_is_started_again_takes_up_the_stream_of_its_trace() -> None:
+    answers = {
+        STREAM: streams(WORKING, text("a"), ends=False),
+        SUBSCRIBE: streams({"task": task("WORKING", "ab")}, text("c"), status("COMPLETED")),
+        GET: returns(task("COMPLETED", "abc")),
+        "CancelTask": fails(-32002),
+    }
+    store = InMemoryStateStore()
+    async with serving(answers) as agent:
+        async with Process(agent.url, store) as trace:
+            assert (await anext(trace.chunks())).text == "a"
+        agent.heard.clear()
+        async with Process(agent.url, store) as trace:
+            said = [chunk.text async for chunk in trace.chunks()]
+            assert (await trace.result()).payload == "abc"
+
+    assert agent.names == [SUBSCRIBE, GET]
+    assert said == ["ab", "c", ""]
