@@ -190,7 +190,8 @@ async def test_a_result_stays_as_it_is_where_a_bus_goes_unused() -> None:
         assert (await flow.ask("x")) is made
 
 
-async def test_submit_nowait_is_bounded_while_the_store_is_slow() -> None:
+async def test_submit_nowait_is_bounded_while_the_store_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penguiflow._runtime.runtime._FLUSH_S", 0.1)
     store = Flaky("open_trace", failures=1000, hang=True)
     flow = create(Node(shout), queue_maxsize=4)
     flow.run(state_store=store, resume=False)

@@ -105,7 +105,7 @@ class Codec:
             adapter = self._gives.get(source)
         try:
             return self._read(encoded, adapter, trace_id)
-        except (ValidationError, KeyError, TypeError, ValueError) as error:
+        except (ValidationError, AttributeError, KeyError, TypeError, ValueError) as error:
             where = target or source
             message = f"what was stored for the node does not fit it: {describe(error)}"
             raise FlowError(trace_id, where, FlowErrorCode.VALIDATION_FAILED, message, error) from error

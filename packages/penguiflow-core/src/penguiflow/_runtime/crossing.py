@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from penguiflow._described import describe
+from penguiflow._json import to_plain
 from penguiflow._runtime.chunks import Chunks
 from penguiflow._runtime.codec import encode_value
 from penguiflow._runtime.envelope import Envelope, graph_hash, queue_name
@@ -32,6 +33,8 @@ __all__ = ["Crossing"]
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 5.0
 _GET_S = 5.0
+# Seconds that a bus gets to notice that a message is taken back.
+_CANCEL_S = 1.0
 # How many lease times the replies to a process are kept that no longer asks for them.
 _REPLIES_KEPT = 4
 
@@ -118,10 +121,27 @@ class Crossing:
         await asyncio.gather(*(self._put(unit.run, queue, batch) for queue, batch in by_queue.items()))
 
     async def send_entries(self, unit: Unit, msg: Payload, targets: Sequence[str]) -> None:
-        """Put the message that a trace begins with on the bus, for entry nodes elsewhere."""
-        value = encode_value(msg, trace_id=unit.run.trace_id, node_name=None)
-        for target in targets:
-            await self._put_from_outside(unit, OUTSIDE, target, 0, value)
+        """Put the message that a trace begins with on the bus, for entry nodes elsewhere; not once it has ended."""
+        run = unit.run
+        value = encode_value(msg, trace_id=run.trace_id, node_name=None)
+
+        async def send() -> None:
+            for target in targets:
+                await self._put_from_outside(unit, OUTSIDE, target, 0, value)
+
+        sending = self.journal.runtime.loop.create_task(send(), name="penguiflow-entries")
+        over = self.journal.runtime.loop.create_task(run.wait(), name="penguiflow-entries")
+        try:
+            await asyncio.wait((sending, over), return_when=asyncio.FIRST_COMPLETED)
+            if not run.done:
+                await sending
+        finally:
+            over.cancel()
+            sending.cancel()
+            await asyncio.wait((sending, over), timeout=_CANCEL_S)
+            if sending.done() and not sending.cancelled():
+                # Where the trace has ended, that says why.
+                sending.exception()
 
     async def send_flush(self, unit: Unit, origin: tuple[None, str, int], target: str) -> None:
         """Tell a join that no further part comes."""
@@ -144,7 +164,8 @@ class Crossing:
     def _envelope(self, run: Run, generation: int, **what: Any) -> Envelope:
         base = None
         if run.message is not None:
-            base = {"headers": run.message.headers.model_dump(mode="json"), "meta": run.message.meta}
+            meta = to_plain(run.message.meta) if run.message.meta else {}
+            base = {"headers": run.message.headers.model_dump(mode="json"), "meta": meta}
         return Envelope(
             flow=self.journal.flow,
             version=self.journal.version,

@@ -14,6 +14,14 @@ from penguiflow.types import Json
 __all__ = ["Envelope", "graph_hash", "queue_name"]
 
 _FORMAT = 1
+_NONE = type(None)
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("flow", "version", "graph", "trace_id", "source", "target"), str),
+    **dict.fromkeys(("generation", "index", "hop", "priority"), int),
+    **dict.fromkeys(("parent", "reply_to"), (str, _NONE)),
+    **dict.fromkeys(("value", "base"), (dict, _NONE)),
+    "deadline_s": (int, float, _NONE),
+}
 
 
 def queue_name(flow: str, version: str, source: str, target: str) -> str:
@@ -85,7 +93,8 @@ class Envelope:
             envelope = cls(**{name: message[name] for name in cls.__slots__})
         except KeyError as missing:
             raise ValueError(f"it lacks {missing}") from missing
-        for name, kind in (("trace_id", str), ("source", str), ("target", str), ("index", int), ("hop", int)):
+        for name, kind in _KINDS.items():
             if not isinstance(getattr(envelope, name), kind):
                 raise ValueError(f"its {name} is {getattr(envelope, name)!r}")
+        bytes.fromhex(envelope.parent or "")
         return envelope

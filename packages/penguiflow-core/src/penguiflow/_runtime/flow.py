@@ -90,7 +90,7 @@ class PenguiFlow:
     @property
     def active_traces(self) -> list[str]:
         """Ids of the traces that have not ended."""
-        return [] if self._runtime is None else list(self._runtime.active)
+        return [] if self._runtime is None else list({run.trace_id: None for run in self._runtime.active.values()})
 
     @property
     def events_dropped(self) -> int:

@@ -89,7 +89,7 @@ class Intake:
         for loop in loops:
             loop.cancel()
         if loops:
-            await asyncio.wait(loops)
+            await asyncio.wait(loops, timeout=_GET_S)
 
     async def stop(self, timeout_s: float) -> None:
         """Wait until what is held was acknowledged or given back, at most `timeout_s` seconds, and end."""
@@ -178,7 +178,12 @@ class Intake:
             unit.go_on_from(steps)
         journal.keep(unit)
         self._held[delivery.token] = (delivery, run)
-        await self._let_in(unit, envelope, station)
+        try:
+            await self._let_in(unit, envelope, station)
+        except Exception:
+            # Given back by whoever called; what has begun of it must not keep a drain waiting.
+            run.fail(FlowStopped(trace_id, "the message could not be let in"))
+            raise
         await run.wait()
         await self._settle_delivery(delivery, run.error)
 

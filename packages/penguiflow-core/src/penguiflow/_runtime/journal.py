@@ -20,6 +20,7 @@ from penguiflow._runtime.outcome import as_error
 from penguiflow._runtime.owner import Owner
 from penguiflow._runtime.resume import Reclaimer
 from penguiflow._runtime.run import Run
+from penguiflow._runtime.shutdown import loop_shuts_down
 from penguiflow._runtime.unit import Ending, Unit
 from penguiflow.bus import MessageBus
 from penguiflow.errors import (
@@ -232,11 +233,11 @@ class Journal:
         """End a run that may not be in the store; if it is, nobody will go on with it."""
         if isinstance(error, FlowError):
             run.fail(error)
-            if error.code == FlowErrorCode.STORE_FAILED:
-                self.spawn(self._forsake(run.trace_id))
-            return
+            if error.code != FlowErrorCode.STORE_FAILED:
+                return
         run.fail(TraceCancelled(run.trace_id, "the submission was cancelled, or failed, before the trace began"))
-        self.spawn(self._forsake(run.trace_id))
+        if not (self.aborted or loop_shuts_down()):
+            self.spawn(self._forsake(run.trace_id))
 
     async def _forsake(self, trace_id: str) -> None:
         try:
@@ -386,7 +387,7 @@ class Journal:
         return stands is not None and stands.state == "cancelled"
 
     async def flush(self, unit: Unit, unfilled: UnfilledJoin) -> bool:
-        """Let a join that can no longer fill go on with what it has.
+        """Let a join that can no longer fill go on with what it has; true where it does so in this unit.
 
         Raises:
             JoinIncomplete: it is not meant to.
@@ -399,8 +400,7 @@ class Journal:
             # By the bus, also to a join that runs here: a unit that dies now is delivered again, and sends it again.
             assert self.crossing is not None, "units of a bus have one"
             await self.crossing.send_flush(unit, origin, unfilled.join)
-            unit.drained = False
-            return True
+            return False
         ctx = Context(unit.run, station, FLUSH, unfilled.turn, origin)
         await self.store.reopen(unit.lease, ctx.idempotency_key)
         unit.drained = False

@@ -13,6 +13,7 @@ from penguiflow._runtime.kinds import MESSAGE, kind_of
 from penguiflow._runtime.mirror import ended
 from penguiflow._runtime.owner import is_dead
 from penguiflow._runtime.run import Run
+from penguiflow._runtime.shutdown import loop_shuts_down
 from penguiflow.errors import FlowDefinitionError, FlowError, GraphChanged, TraceActive, TraceUnknown
 from penguiflow.state import Lease, LeaseHolder, TraceRecord
 from penguiflow.types import Message
@@ -97,7 +98,8 @@ async def take_up(journal: Journal, record: TraceRecord, lease: Lease) -> Run:
         message: Message | None = msg if kind_of(msg) is MESSAGE else None
         run = runtime.open_run(start.trace_id, message, emitted=False)
     except BaseException:
-        journal.spawn(_give_up(journal, lease))
+        if not (journal.aborted or loop_shuts_down()):
+            journal.spawn(_give_up(journal, lease))
         raise
     run.pending += 1
     run.priority = start.priority

@@ -203,13 +203,13 @@ class Runtime:
     async def stop(self, *, drain: bool, timeout_s: float | None) -> None:
         """Finish or drop what is at work, then end workers, timers and listeners."""
         self.accepting = False
-        if self.journal is not None:
-            await self.journal.close()
         try:
             if drain and self.active:
                 self.rookery.drain()
                 await self._drained(timeout_s)
         finally:
+            if self.journal is not None:
+                await self.journal.close()
             self.end_all()
             await self._close()
 
@@ -222,7 +222,13 @@ class Runtime:
         self.empty = asyncio.Event()
         try:
             async with asyncio.timeout(timeout_s):
-                await self.empty.wait()
+                if self.journal is not None:
+                    # Traces of this process first: what other processes send back to them is still taken.
+                    for run in [run for run in self.active.values() if not run.is_part]:
+                        await run.wait()
+                    await self.journal.close()
+                if self.active:
+                    await self.empty.wait()
         except TimeoutError:
             logger.warning("%d traces had not ended when the flow was stopped after %s s", len(self.active), timeout_s)
 

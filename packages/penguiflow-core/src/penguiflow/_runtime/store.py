@@ -75,6 +75,7 @@ class StoreWriter:
         except TimeoutError:
             logger.error("the state store did not take %d events before the flow stopped", len(self._queue))
         finally:
+            self._room.set()
             if self._task is not None:
                 self._task.cancel()
                 await asyncio.wait([self._task], timeout=timeout_s)
