@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -86,13 +87,24 @@ class BusCase(Contract):
             ) from None
         return delivery
 
-    async def take_all(self, bus: MessageBus, queue: str) -> list[Any]:
-        """Take and acknowledge messages until none comes for longer than a lease lasts."""
+    async def take_all(self, bus: MessageBus, queue: str, expected: int) -> list[Any]:
+        """Take and acknowledge messages, those that come twice too, until there is none.
+
+        That there is none any more only time can tell: it is so when none came for longer than a lease lasts. While
+        fewer than `expected` different ones have come, it is not: then one is waited for as long as a test waits.
+        """
         taken: list[Any] = []
-        while (delivery := await self.take_within(bus, queue, self.lease_of(bus) + self.calm_s)) is not None:
-            taken.append(delivery.message)
-            await bus.ack(delivery)
-        return taken
+        quiet_since = time.monotonic()
+        while True:
+            delivery = await self.take_within(bus, queue, self.lease_of(bus) + self.calm_s)
+            if delivery is not None:
+                taken.append(delivery.message)
+                await bus.ack(delivery)
+                quiet_since = time.monotonic()
+            elif len(
+                {json.dumps(message) for message in taken}
+            ) >= expected or time.monotonic() - quiet_since > self.patience_s + 3 * self.lease_of(bus):
+                return taken
 
     async def undisturbed(self, trial: Callable[[str], Awaitable[float]], lease_s: float) -> None:
         """Try until the leases of a trial have not lapsed in the midst of it.

@@ -81,7 +81,7 @@ class RedeliveryRules(BusCase):
             await bus.ack(delivery)
         await bus.nack(delivery)
 
-        found = [number_of(message) for message in await self.take_all(bus, queue)]
+        found = [number_of(message) for message in await self.take_all(bus, queue, 2)]
         assert set(found) >= {1, 2}, f"ack of a message touches no other: {found}"
 
     async def test_a_message_given_back_comes_again(self, bus: MessageBus, queue: str) -> None:
@@ -136,7 +136,7 @@ class RedeliveryRules(BusCase):
         await self.take(dying, queue)
         await call_off(dying)
 
-        found = [number_of(message) for message in await self.take_all(await open_bus(), queue)]
+        found = [number_of(message) for message in await self.take_all(await open_bus(), queue, 3)]
         assert set(found) == {0, 1, 2}, (
             f"what a closed handle held or had yet to hand out, another one delivers: {found} of 0, 1, 2"
         )

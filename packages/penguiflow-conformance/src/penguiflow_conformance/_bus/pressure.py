@@ -55,11 +55,12 @@ class PressureRules(BusCase):
         accepted = {number for number, producer in enumerate(producers) if producer.done()}
         await drop(producers)
 
-        found = {number_of(message) for message in await self.take_all(bus, queue)}
-        assert found == accepted, (
-            f"cancelled while it waits, put has added nothing, and what it has returned for is delivered: "
-            f"{sorted(found ^ accepted)} differ"
-        )
+        found = {number_of(message) for message in await self.take_all(bus, queue, len(accepted))}
+        lost, added = accepted - found, found - accepted
+        assert not lost, f"what put has returned for is delivered: {sorted(lost)} are not"
+        # Within the capacity it did not wait for room, only for a slow answer.
+        late = sorted(number for number in added if number >= self.capacity)
+        assert not late, f"cancelled while it waits, put has added nothing: {late} came in spite of that"
 
     async def test_room_is_given_to_those_who_still_wait(self, bus: MessageBus, queue: str) -> None:
         producers = await fill(bus, queue, 2 * self.capacity, calm_s=self.calm_s)
@@ -84,7 +85,8 @@ class BusCancellationRules(BusCase):
         async for number, attempt in at_each_await(lambda n: bus.put(f"{queue}-{n}", in_trace("t", n))):
             if not attempt.cancelled:
                 completed.add(number)
-            found = [number_of(message) for message in await self.take_all(bus, f"{queue}-{number}")]
+            taken = await self.take_all(bus, f"{queue}-{number}", 0 if attempt.cancelled else 1)
+            found = [number_of(message) for message in taken]
             assert len(found) <= 1, f"a put cancelled at {attempt.where} adds its message once at most: {found}"
             assert found or attempt.cancelled, "what put has returned for is delivered"
 
@@ -112,12 +114,12 @@ class BusCancellationRules(BusCase):
 
     async def test_a_get_that_times_out_loses_nothing(self, bus: MessageBus, queue: str) -> None:
         for number in range(10):
-            receiver = asyncio.create_task(bus.get(queue, 0.001 * number))
+            name = f"{queue}-{number}"
+            receiver = asyncio.create_task(bus.get(name, 0.001 * number))
             await asyncio.sleep(0.0005 * number)
-            await bus.put(queue, number)
-            delivery = await receiver or await self.take(bus, queue, "a get that times out loses no message")
+            await bus.put(name, number)
+            delivery = await receiver or await self.take(bus, name, "a get that times out loses no message")
             assert delivery.message == number
-            await bus.ack(delivery)
 
     async def test_a_cancelled_acknowledgement_took_effect_or_not(self, bus: MessageBus, queue: str) -> None:
         deliveries: list[Delivery] = []
@@ -128,7 +130,7 @@ class BusCancellationRules(BusCase):
 
         async for number, attempt in at_each_await(lambda n: bus.ack(deliveries[n]), before=hold):
             await bus.put(f"{queue}-{number}", "next")
-            found = await self.take_all(bus, f"{queue}-{number}")
+            found = await self.take_all(bus, f"{queue}-{number}", 1)
             assert sorted(set(found)) in (["next"], ["next", "there"]), (
                 f"an ack cancelled at {attempt.where} took effect or not, and touches no other message: {found}"
             )
@@ -155,7 +157,7 @@ class BatchedPutRules(BusCase):
         await batches.put_many(queue, [])
         await bus.put(queue, in_trace("t", 6))
 
-        found = [number_of(message) for message in await self.take_all(bus, queue)]
+        found = [number_of(message) for message in await self.take_all(bus, queue, 7)]
         assert list(dict.fromkeys(found)) == list(range(7)), "put_many adds messages in their order, as put does each"
 
     async def test_a_batch_larger_than_the_queue_waits_for_room(self, bus: MessageBus, queue: str) -> None:
@@ -181,7 +183,7 @@ class BatchedPutRules(BusCase):
         assert not producer.done(), "put_many waits while the queue is full"
         await drop([producer])
 
-        found = list(dict.fromkeys(number_of(message) for message in await self.take_all(bus, queue)))
+        found = list(dict.fromkeys(number_of(message) for message in await self.take_all(bus, queue, 0)))
         assert found == list(range(len(found))), f"of a cancelled batch the first few may be in, in order: {found}"
 
 
