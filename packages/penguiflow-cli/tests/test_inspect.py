@@ -79,6 +79,30 @@ def test_remote_ids_are_shown(pf: Pf) -> None:
     assert "remote    task task-9, context context-7 at https://agent" in pf("inspect", "t1").stdout
 
 
+def test_remote_calls_are_told_with_their_task_and_size(pf: Pf) -> None:
+    sent = {"node_name": "search", "attempt": 0, "agent_url": "https://agent", "task_id": "task-9", "context_id": "c"}
+
+    async def save(*events: tuple[str, dict[str, Any]]) -> None:
+        for number, (kind, data) in enumerate(events):
+            await pf.store.save_event("t1", 1.0 + number, kind, data)
+
+    call = ("remote_call_start", {**sent, "skill": "find"})
+    ended = ("remote_call_end", {**sent, "latency_ms": 250.0, "bytes_sent": 10, "bytes_received": 0})
+    failed = ("remote_call_error", {**sent, "latency_ms": 5.0, "code": "REMOTE_FAILED", "exception": "X: gone"})
+    other = ("core.remote_status", {**sent, "state": "working"})
+    pf.do(save(call, other, ended, call, failed))
+
+    rows = [
+        line.split("\t")[2:] for line in pf("inspect", "t1").stdout.splitlines() if "remote" in line and "\t" in line
+    ]
+    agent = "https://agent task=task-9 context=c"
+    assert rows == [
+        ["remote", "", "250.0ms", f"{agent} sent=10B"],
+        ["core.remote_status", "", "", "agent_url=https://agent task_id=task-9 context_id=c state=working"],
+        ["remote failed", "", "5.0ms", f"{agent} REMOTE_FAILED: X: gone"],
+    ]
+
+
 async def begin(pf: Pf, **changes: Any) -> Any:
     start = TraceStart(trace_id="t1", flow="shop", version="1", graph={"a": []}, message=1, entries=["a"], **changes)
     return await pf.store.open_trace(start, owner="host/1/x", lease_s=60)
