@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from penguiflow import (
     Context,
@@ -17,6 +18,7 @@ from penguiflow import (
     InMemoryStateStore,
     InProcBus,
     Message,
+    ModelRegistry,
     Node,
     PenguiFlow,
     create,
@@ -222,3 +224,27 @@ async def test_a_resumed_unit_tells_a_join_once_that_nothing_more_comes(world: W
         await store.released.wait()
     assert told == 1
     await trace.cancel()
+
+
+class Answer(BaseModel):
+    text: str
+
+
+async def test_a_payload_keeps_its_model_where_the_receiver_takes_any_message(world: World) -> None:
+    async def makes(text: str, ctx: Context) -> Answer:
+        return Answer(text=text)
+
+    async def looks(message: Message, ctx: Context) -> str:
+        return type(message.payload).__name__
+
+    def flow() -> PenguiFlow:
+        return create(Node(makes).to(Node(looks)))
+
+    registry = ModelRegistry()
+    registry.register("makes", str, Answer)
+    registry.register("looks", Message, str)
+    await world.run(flow(), "makes", registry=registry)
+    await world.run(flow(), "looks", registry=registry)
+    client = await world.run(flow(), registry=registry)
+    async with asyncio.timeout(5):
+        assert await client.ask(Message(payload="q")) == "Answer"

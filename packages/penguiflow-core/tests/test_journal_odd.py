@@ -16,6 +16,7 @@ from penguiflow import (
     InProcBus,
     Message,
     Node,
+    NodePolicy,
     PenguiFlow,
     QueueFull,
     TraceCancelled,
@@ -37,11 +38,13 @@ class Flaky(InMemoryStateStore):
     def __init__(self, method: str, *, failures: int = 1, hang: bool = False) -> None:
         super().__init__()
         self.failures = failures
+        self.failed = asyncio.Event()
         sound = getattr(self, method)
 
         async def call(*args: Any, **options: Any) -> Any:
             if self.failures:
                 self.failures -= 1
+                self.failed.set()
                 if hang:
                     await asyncio.Event().wait()
                 raise OSError("the store is away")
@@ -218,3 +221,77 @@ async def test_an_outcome_is_asked_for_again_where_the_store_was_away() -> None:
         release.set()
         async with asyncio.timeout(5):
             assert (await attached.result()).payload == "x"
+
+
+async def test_a_resume_that_is_cancelled_while_it_waits_loses_no_trace() -> None:
+    store = InMemoryStateStore()
+    release = asyncio.Event()
+
+    async def waits(text: str, ctx: Context) -> str:
+        await release.wait()
+        return text
+
+    def flow() -> PenguiFlow:
+        return create(Node(waits, policy=NodePolicy(max_concurrency=1)), queue_maxsize=1)
+
+    await abandoned(store, flow())
+    async with flow().run(state_store=store, resume=False) as full:
+        others = [await full.submit(text) for text in "ab"]
+        await asyncio.sleep(0)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await full.resume("t")
+        release.set()
+        async with asyncio.timeout(5):
+            assert [await other.result() for other in others] == ["a", "b"]
+            assert (await (await full.resume("t")).result()).payload == "x"
+
+
+async def test_a_store_that_hung_once_is_asked_again_how_traces_stand() -> None:
+    store = Flaky("load_states", hang=True)
+    options: dict[str, Any] = {"state_store": store, "lease_s": 0.5, "resume": False}
+    async with create(Node(hangs)).run(**options) as flow, create(Node(hangs)).run(**options) as other:
+        trace = await flow.submit(Message(payload="x", trace_id="t"))
+        await store.failed.wait()
+        assert await other.cancel("t")
+        async with asyncio.timeout(5):
+            with pytest.raises(TraceCancelled):
+                await trace.result()
+
+
+async def test_a_store_that_does_not_extend_in_time_is_asked_again() -> None:
+    asked = 0
+
+    class Hanging(InMemoryStateStore):
+        async def extend(self, *args: Any, **options: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                await asyncio.Event().wait()
+            again.set()
+            return await super().extend(*args, **options)
+
+    again = asyncio.Event()
+    async with create(Node(hangs)).run(state_store=Hanging(), lease_s=0.2) as flow:
+        trace = await flow.submit("x")
+        async with asyncio.timeout(5):
+            await again.wait()
+        await trace.cancel()
+
+
+def test_a_program_that_ends_without_a_stop_leaves_its_traces_to_be_resumed(caplog: pytest.LogCaptureFixture) -> None:
+    store = InMemoryStateStore()
+
+    async def program() -> None:
+        flow = create(Node(hangs), Node(shout))
+        flow.run(state_store=store, message_bus=InProcBus())
+        for name in ("t", "u"):
+            await flow.submit(Message(payload="x", trace_id=name))
+        await asyncio.sleep(0.01)
+
+    async def look() -> list[str]:
+        return [record.outcome.state for record in await store.list_traces()]
+
+    asyncio.run(program())
+    assert asyncio.run(look()) == ["running", "running"]
+    assert "destroyed" not in caplog.text

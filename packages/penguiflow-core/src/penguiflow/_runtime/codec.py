@@ -101,7 +101,7 @@ class Codec:
             FlowError: `VALIDATION_FAILED`, it does not fit any more.
         """
         adapter = None if target is None else self._takes.get(target)
-        if adapter is None and source is not None:
+        if (adapter is None or _is_message(adapter)) and source is not None:
             adapter = self._gives.get(source)
         try:
             return self._read(encoded, adapter, trace_id)

@@ -416,7 +416,8 @@ class Journal:
             if not units:
                 continue
             try:
-                lost = await self.store.extend(list(units), lease_s=self.lease_s)
+                async with asyncio.timeout(self.lease_s / 3):
+                    lost = await self.store.extend(list(units), lease_s=self.lease_s)
             except Exception as error:
                 logger.warning("the leases of flow %r could not be extended: %s", self.flow, describe(error))
                 continue
@@ -431,7 +432,8 @@ class Journal:
             if not watched:
                 continue
             try:
-                states = await self.store.load_states({ending.run.trace_id for ending in watched})
+                async with asyncio.timeout(self.lease_s):
+                    states = await self.store.load_states({ending.run.trace_id for ending in watched})
             except Exception as error:
                 logger.warning("the store does not say how the traces of flow %r stand: %s", self.flow, describe(error))
                 continue

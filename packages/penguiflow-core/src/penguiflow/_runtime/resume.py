@@ -106,7 +106,8 @@ async def take_up(journal: Journal, record: TraceRecord, lease: Lease) -> Run:
     if start.deadline_s is not None:
         run.tighten_deadline(start.deadline_s)
     entries = [runtime.stations[name] for name in start.entries]
-    await journal.begin(run, lease, msg, entries, steps=steps)
+    # By a task of its own: whoever gives up waiting for admission leaves the trace at work.
+    await asyncio.shield(journal.spawn(journal.begin(run, lease, msg, entries, steps=steps)))
     return run
 
 
@@ -204,6 +205,9 @@ class Reclaimer:
             if claim.lease is None:
                 return False
             await take_up(journal, record, claim.lease)
+        except TraceActive:
+            # Submitted here under the same id just now; the store refuses that.
+            return False
         except FlowError as error:
             logger.error("trace %s cannot go on here: %s", holder.trace_id, error)
             self._refuse(holder)
