@@ -9,11 +9,10 @@ from pathlib import Path
 
 from benchmarks.kv._results import Measurement, machine, show, write
 from benchmarks.vllm_ttft import _cases, _sessions
-from benchmarks.vllm_ttft._contenders import SHAPE, another, contenders
+from benchmarks.vllm_ttft._contenders import another, contenders, shape
 from benchmarks.vllm_ttft._floors import Floors
 from benchmarks.vllm_ttft._page import put_into, tables
 
-LENGTHS = (1024, 2048, 4096, 8192)
 SUITES = ("cold", "warm", "partly", "restart", "miss", "throughput", "agents")
 
 
@@ -22,6 +21,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}; default: all")
     parser.add_argument("--pairs", type=int, default=20, help="rounds of warm hits and of misses; default: %(default)s")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of what takes seconds; default: %(default)s")
+    parser.add_argument(
+        "--lengths", type=int, nargs="+", default=[1024, 2048, 4096, 8192], help="of prompts, in tokens; %(default)s"
+    )
+    parser.add_argument("--hidden", type=int, default=1024, help="the width of that Llama; default: %(default)s")
     parser.add_argument("--model", help="a configuration for the engines, with random weights; default: a small Llama")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/vllm_ttft.json"))
     parser.add_argument("--page", type=Path, help="a page of the documentation whose tables are replaced")
@@ -33,31 +36,32 @@ def _arguments() -> argparse.Namespace:
 
 def _measure(arguments: argparse.Namespace, directory: Path) -> Iterator[Measurement]:
     suites = arguments.suites or SUITES
-    rounds, pairs, longest = arguments.rounds, arguments.pairs, LENGTHS[-1]
-    with contenders(directory, arguments.model) as (engines, sidecars):
+    rounds, pairs, longest = arguments.rounds, arguments.pairs, max(arguments.lengths)
+    token_bytes, model, hidden = shape(arguments.hidden).kv_bytes_per_token, arguments.model, arguments.hidden
+    with contenders(directory, model, hidden) as (engines, sidecars):
         for engine in engines.values():
             # What is compiled or allocated once.
             engine.first(_cases.prompt(256))
         if "cold" in suites:
-            for tokens in (LENGTHS[0], longest):
+            for tokens in (min(arguments.lengths), longest):
                 yield from _cases.cold(engines, tokens, rounds)
         if "warm" in suites:
-            floors = Floors(directory, longest * SHAPE.kv_bytes_per_token)
-            for tokens in LENGTHS:
+            floors = Floors(directory, longest * token_bytes)
+            for tokens in arguments.lengths:
                 # Only at the longest does the small sidecar's memory not hold what it was given before.
                 small = sidecars["pegaflow, disk"] if tokens == longest else None
                 many = pairs if tokens == longest else max(3, pairs // 3)
-                yield from _cases.warm(engines, small, floors, tokens, SHAPE.kv_bytes_per_token, many)
+                yield from _cases.warm(engines, small, floors, tokens, token_bytes, many)
         if "partly" in suites:
             yield from _cases.partly(engines, longest, rounds)
         if "restart" in suites:
             seen = _cases.prompt(longest)
             cold_s = engines["pegaflow"].first(seen).took_s
             yield from _cases.restarted(
-                lambda: another("pegaflow", directory, arguments.model, sidecars["pegaflow"]), seen, cold_s
+                lambda: another("pegaflow", directory, model, hidden, sidecars["pegaflow"]), seen, cold_s
             )
         if "miss" in suites:
-            yield from _cases.missed(engines, LENGTHS[0], pairs)
+            yield from _cases.missed(engines, min(arguments.lengths), pairs)
         if "throughput" in suites:
             yield from _cases.throughput(engines, 2 * rounds)
         if "agents" in suites:
@@ -73,7 +77,12 @@ def main() -> int:
         for measurement in _measure(arguments, Path(directory)):
             print(show(measurement), flush=True)
             measurements.append(measurement)
-    options: dict[str, object] = {"pairs": arguments.pairs, "rounds": arguments.rounds, "model": arguments.model}
+    options: dict[str, object] = {
+        "pairs": arguments.pairs,
+        "rounds": arguments.rounds,
+        "model": arguments.model,
+        "hidden": arguments.hidden,
+    }
     write(arguments.json, measurements, missing, options | {"kernel": platform.release()})
     if arguments.page:
         put_into(arguments.page, "benchmarks.vllm_ttft", tables(measurements, where, missing))

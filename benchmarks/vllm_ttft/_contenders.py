@@ -16,7 +16,14 @@ from pegaflow_vllm.testkit import ModelShape, make_model
 BLOCKS = 540
 """Of KV cache in each engine: two prompts of 8k tokens, and fewer than the sessions of the agents take."""
 
-SHAPE = ModelShape(layers=12, hidden=1024, heads=16, kv_heads=4, intermediate=2816, max_tokens=8448)
+MOST_TOKENS = 8448
+
+
+def shape(hidden: int) -> ModelShape:
+    """Give a Llama of 12 layers whose KV cache takes 24 KiB a token at any width."""
+    return ModelShape(
+        layers=12, hidden=hidden, heads=hidden // 64, kv_heads=4, intermediate=hidden * 11 // 4, max_tokens=MOST_TOKENS
+    )
 
 
 class Sidecar:
@@ -51,38 +58,40 @@ class Sidecar:
         self._process.communicate()
 
 
-def arguments(model: str | None, directory: Path) -> dict[str, Any]:
+def arguments(model: str | None, hidden: int, directory: Path) -> dict[str, Any]:
     """Give what every engine is started with: the model of the benchmark, or a real configuration."""
     import torch
 
     on_device = torch.cuda.is_available()
     shared = {"enforce_eager": True, "seed": 0, "load_format": "dummy", "max_num_seqs": 32}
     if model is not None:
-        return shared | {"model": model, "max_model_len": SHAPE.max_tokens, "max_num_batched_tokens": SHAPE.max_tokens}
+        return shared | {"model": model, "max_model_len": MOST_TOKENS, "max_num_batched_tokens": MOST_TOKENS}
     return (
         shared
         | {
-            "model": str(make_model(directory / "model", SHAPE, weights="dummy")),
+            "model": str(make_model(directory / "model", shape(hidden), weights="dummy")),
             "dtype": "bfloat16" if on_device else "float32",
             "block_size": BLOCK_TOKENS,
             "num_gpu_blocks_override": BLOCKS,
             # vLLM's example can do nothing with prompts that are computed in parts.
-            "max_num_batched_tokens": SHAPE.max_tokens,
-            "max_model_len": SHAPE.max_tokens,
+            "max_num_batched_tokens": MOST_TOKENS,
+            "max_model_len": MOST_TOKENS,
         }
         | ({"gpu_memory_utilization": 0.2} if on_device else {})
     )
 
 
 @contextmanager
-def contenders(directory: Path, model: str | None) -> Iterator[tuple[dict[str, Contender], dict[str, Sidecar]]]:
+def contenders(
+    directory: Path, model: str | None, hidden: int
+) -> Iterator[tuple[dict[str, Contender], dict[str, Sidecar]]]:
     """Start one engine of each kind; on a GPU also one with vLLM's own offloading."""
     import torch
 
-    shared = arguments(model, directory)
+    shared = arguments(model, hidden, directory)
     with ExitStack() as stack:
         sidecars = {
-            "pegaflow": Sidecar(directory / "large", "4GiB", "8GiB"),
+            "pegaflow": Sidecar(directory / "large", "3GiB", "8GiB"),
             # Its memory holds one prompt of 8k tokens and no second one: each comes from the disk.
             "pegaflow, disk": Sidecar(directory / "small", "256MiB", "8GiB"),
         }
@@ -105,6 +114,6 @@ def contenders(directory: Path, model: str | None) -> Iterator[tuple[dict[str, C
         yield engines, sidecars
 
 
-def another(name: str, directory: Path, model: str | None, sidecar: Sidecar) -> Contender:
+def another(name: str, directory: Path, model: str | None, hidden: int, sidecar: Sidecar) -> Contender:
     """Start an engine again, that uses a sidecar which others have filled."""
-    return Contender(name, arguments(model, directory), sidecar.connector())
+    return Contender(name, arguments(model, hidden, directory), sidecar.connector())
