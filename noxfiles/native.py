@@ -51,7 +51,7 @@ def native_wheel(session: nox.Session) -> None:
 @nox.session(python=list(_interpreters.find()), requires=["native_wheel"])
 def native(session: nox.Session) -> None:
     """Test the wheel of pegaflow, the examples that use it, and the code in its pages."""
-    _need_wheel(session)
+    need_wheel(session)
     _environments.install(session, NATIVE.name)
     session.install("--quiet", *_environments.from_dist(), "--group", "test", *TEST_TOOLS)
     examples = [path for path in EXAMPLES if Path(path).is_dir()]
@@ -71,7 +71,7 @@ def native(session: nox.Session) -> None:
 @nox.session(name="isolated(pegaflow)", python=_interpreters.full(), requires=["native_wheel"])
 def isolated_native(session: nox.Session) -> None:
     """Import every module of pegaflow with nothing installed but its wheel, then test it."""
-    _need_wheel(session)
+    need_wheel(session)
     session.run_install("uv", "pip", "sync", "--quiet", "--allow-empty-requirements", "/dev/null")
     _environments.install(session, NATIVE.name)
     session.run("python", "-I", "tools/import_all.py", *NATIVE.modules)
@@ -83,7 +83,7 @@ def isolated_native(session: nox.Session) -> None:
 @nox.session(python=_interpreters.full()[0], requires=["native_wheel"])
 def stubs(session: nox.Session) -> None:
     """Compare the hand-written stubs with the module that was built, and check the types of the package."""
-    _need_wheel(session)
+    need_wheel(session)
     _environments.install(session, NATIVE.name)
     session.install("--quiet", *_environments.from_dist(), "--group", "types", "--group", "test", *TEST_TOOLS)
     session.run("stubtest", "pegaflow._native")
@@ -96,6 +96,6 @@ def _need_cargo(session: nox.Session) -> None:
         session.skip("cargo is not installed; pegaflow is built with it: see https://rustup.rs")
 
 
-def _need_wheel(session: nox.Session) -> None:
+def need_wheel(session: nox.Session) -> None:
     if not list(DIST.glob(f"{NATIVE.name}-[0-9]*.whl")):
         session.skip("there is no wheel of pegaflow in dist/: cargo is not installed; see https://rustup.rs")
