@@ -52,6 +52,7 @@ __all__ = [
     "KVConnectorTransferResults",
     "KVConnectorWorkerMetadata",
     "SupportsHMA",
+    "attention_backends",
     "check_topology",
     "check_version",
     "device_kind",
@@ -100,6 +101,13 @@ def check_topology(vllm_config: Any) -> None:
             raise UnsupportedEngineError(f"{name}={getattr(parallel, name)}", f"set {name} to 1")
     if parallel.nnodes > 1:
         raise UnsupportedEngineError("ranks on several machines", "give each machine an engine of its own")
+
+
+def attention_backends(vllm_config: Any) -> dict[str, str]:
+    """Give what computes each layer, as it decides what the bytes of a page mean."""
+    layers = vllm_config.compilation_config.static_forward_context
+    found: dict[str, Any] = {name: getattr(layer, "attn_backend", None) for name, layer in layers.items()}
+    return {name: str(backend.get_name()) for name, backend in found.items() if backend is not None}
 
 
 def register_connector(name: str, module: str) -> None:

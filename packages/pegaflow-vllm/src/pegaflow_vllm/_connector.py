@@ -13,6 +13,7 @@ from pegaflow_vllm._compat import (
     KVConnectorTransferResults,
     SupportsHMA,
 )
+from pegaflow_vllm._errors import UnsupportedEngineError
 from pegaflow_vllm._link import Link
 from pegaflow_vllm._metadata import RankNames, StepMetadata, WorkerReport
 from pegaflow_vllm._metrics import Figures, Prometheus
@@ -42,6 +43,8 @@ class PegaKVConnector(KVConnectorBase_V1, SupportsHMA):
         _compat.check_version(allow_untested=settings.allow_untested_vllm)
         _compat.check_topology(vllm_config)
         windows = [_compat.window_tokens(group) for group in kv_cache_config.kv_cache_groups]
+        if not windows:
+            raise UnsupportedEngineError("a model without attention", "run it without the connector")
         self._has_one_group = len(windows) == 1
         if settings.load_failure == "recompute":
             _compat.recompute_failed_loads(config)
@@ -74,12 +77,14 @@ class PegaKVConnector(KVConnectorBase_V1, SupportsHMA):
         )
 
     def _worker_side(self, settings: Settings, identity: bytes) -> WorkerSide:
+        parallel = self._vllm_config.parallel_config
         return WorkerSide(
             self._link,
             identity=identity.hex()[:32],
-            rank=self._vllm_config.parallel_config.rank,
+            rank=parallel.rank % parallel.world_size,
             groups=[group.layer_names for group in self._kv_cache_config.kv_cache_groups],
             num_blocks=self._kv_cache_config.num_blocks,
+            backends=lambda: _compat.attention_backends(self._vllm_config),
             block_tokens=self._vllm_config.cache_config.block_size,
             load_threads=settings.load_threads,
         )

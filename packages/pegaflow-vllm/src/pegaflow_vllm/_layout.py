@@ -23,20 +23,25 @@ class GroupPages:
     """Stands for names, shapes, strides and element types: what tells the bytes of one layout from those of another."""
 
 
-def group_pages(kv_caches: Mapping[str, Any], groups: Sequence[Sequence[str]], num_blocks: int) -> list[GroupPages]:
-    """Find the pages of each group of layers.
+def group_pages(
+    kv_caches: Mapping[str, Any], groups: Sequence[Sequence[str]], num_blocks: int, backends: Mapping[str, str]
+) -> list[GroupPages]:
+    """Find the pages of each group of layers, which these backends compute.
 
     Raises:
         UnsupportedEngineError: A layer whose page is not one run of bytes.
     """
-    return [_pages({name: kv_caches[name] for name in names if name in kv_caches}, num_blocks) for names in groups]
+    return [
+        _pages({name: kv_caches[name] for name in names if name in kv_caches}, num_blocks, backends) for names in groups
+    ]
 
 
-def _pages(layers: Mapping[str, Any], num_blocks: int) -> GroupPages:
+def _pages(layers: Mapping[str, Any], num_blocks: int, backends: Mapping[str, str]) -> GroupPages:
     rows, described, seen = [], [], set()
     for name in sorted(layers):
         tensor = layers[name]
-        described.append([name, list(tensor.shape[1:]), list(tensor.stride()[1:]), str(tensor.dtype)])
+        shape, strides = list(tensor.shape[1:]), list(tensor.stride()[1:])
+        described.append([name, backends.get(name), shape, strides, str(tensor.dtype)])
         if tensor.data_ptr() in seen:
             # A layer that reads the cache of another one.
             continue

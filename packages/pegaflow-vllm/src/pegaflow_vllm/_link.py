@@ -113,11 +113,18 @@ class Link:
         self._seeker.start()
 
     def _seek(self) -> None:
+        said = ""
         while not self._closed.wait(self._settings.reconnect_s):
             try:
                 session = self._connect()
-            except (PegaError, OSError) as error:
+            except (pegaflow.DisconnectedError, pegaflow.TimedOutError) as error:
                 _log.debug("the sidecar is not back: %s", error)
+                continue
+            except (PegaError, OSError) as error:
+                # Such as other settings than before: somebody has to see to it.
+                if str(error) != said:
+                    said = str(error)
+                    _log.error("pegaflow: the sidecar cannot be used: %s", error)
                 continue
             with self._lock:
                 if not self._closed.is_set():

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,6 +56,7 @@ class WorkerSide:
         rank: int,
         groups: Sequence[Sequence[str]],
         num_blocks: int,
+        backends: Callable[[], Mapping[str, str]],
         block_tokens: int,
         load_threads: int,
     ) -> None:
@@ -64,6 +65,7 @@ class WorkerSide:
         self._rank = rank
         self._groups = groups
         self._num_blocks = num_blocks
+        self._backends = backends
         self._block_tokens = block_tokens
         self._load_threads = max(1, load_threads)
         self._tensors: dict[str, Any] = {}
@@ -83,7 +85,7 @@ class WorkerSide:
     def register(self, kv_caches: dict[str, Any]) -> None:
         """Take the tensors of vLLM's cache."""
         self._tensors = kv_caches
-        groups = group_pages(kv_caches, self._groups, self._num_blocks)
+        groups = group_pages(kv_caches, self._groups, self._num_blocks, self._backends())
         namespaces = tuple(
             f"vllm/{self._identity}/{pages.digest[:16]}/r{self._rank}/g{group}" for group, pages in enumerate(groups)
         )
