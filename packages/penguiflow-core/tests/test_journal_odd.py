@@ -110,13 +110,14 @@ async def test_a_result_that_does_not_fit_its_annotation_ends_an_attached_trace(
     assert failure.value.code == FlowErrorCode.VALIDATION_FAILED
 
 
+async def sends(text: str, ctx: Context) -> None:
+    for number in range(3):
+        await ctx.emit(number)
+
+
 async def test_what_a_node_has_fetched_does_not_come_again_after_a_death() -> None:
     ran: Counter[str] = Counter()
     reached, release = asyncio.Event(), asyncio.Event()
-
-    async def sends(text: str, ctx: Context) -> None:
-        for number in range(3):
-            await ctx.emit(number)
 
     async def gathers(number: int, ctx: Context) -> list[int]:
         ran[ctx.idempotency_key] += 1
@@ -127,9 +128,7 @@ async def test_what_a_node_has_fetched_does_not_come_again_after_a_death() -> No
         await release.wait()
         return numbers
 
-    def flow() -> PenguiFlow:
-        one, two, three = Node(sends), Node(gathers), Node(waits)
-        return create(one.to(two), two.to(three))
+    flow = lambda: create(Node(sends).to(two := Node(gathers)), two.to(Node(waits)))  # noqa: E731
 
     store = InMemoryStateStore()
     first = flow()
