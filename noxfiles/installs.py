@@ -10,6 +10,7 @@ from noxfiles import _environments, _interpreters, _packages
 from noxfiles._environments import CONSTRAINTS, DIST, LOCKED
 
 COMBINATIONS = {
+    "a2a": ("penguiflow[a2a,cli,state]",),
     "core": ("penguiflow-core",),
     "distributed": ("penguiflow[redis,postgres,cli]",),
     "penguiflow": ("penguiflow",),
