@@ -99,7 +99,9 @@ def meta(session: nox.Session) -> None:
     everything = f"penguiflow[{','.join(_packages.named('penguiflow').extras)}]".replace("[]", "")
     names = [package.name for package in _packages.pure()]
     modules = [module for package in _packages.pure() for module in package.modules]
-    _environments.install(session, everything)
+    # What proves adapters is for their tests, and no part of what runs them: no extra brings it.
+    wanted = (everything, "penguiflow-conformance")
+    _environments.install(session, *wanted)
     for round_ in ("installed", "reinstalled"):
         session.log(f"{everything} {round_}")
         session.run("python", "-I", "tools/owned_once.py", *names)
@@ -107,7 +109,7 @@ def meta(session: nox.Session) -> None:
         session.run_install("uv", "pip", "check", "--quiet")
         session.run_install("uv", "pip", "uninstall", "--quiet", "penguiflow")
         session.run("python", "-I", "tools/import_all.py", *modules)
-        _environments.install(session, everything)
+        _environments.install(session, *wanted)
 
 
 def _tests_of(requirement: str) -> list[str]:
