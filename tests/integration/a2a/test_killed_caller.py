@@ -34,6 +34,7 @@ def lines(process: "subprocess.Popen[str]", count: int) -> list[str]:
     return [process.stdout.readline().strip() for _ in range(count)]
 
 
+@pytest.mark.timeout(120)  # Four processes start, one after the other.
 def test_the_next_process_takes_up_the_stream_and_the_agent_is_asked_once(start: Start, tmp_path: Path) -> None:
     path = str(tmp_path / "state.db")
     (url,) = lines(start("agent.py"), 1)
@@ -42,7 +43,7 @@ def test_the_next_process_takes_up_the_stream_and_the_agent_is_asked_once(start:
     first.kill()
     first.wait()
 
-    *chunks, result = start("caller.py", url, path, "resume").communicate(timeout=25)[0].splitlines()
+    *chunks, result = start("caller.py", url, path, "resume").communicate(timeout=60)[0].splitlines()
 
     assert begun == ["chunk 0", "chunk 1", "chunk 2"]
     assert "".join(chunk.removeprefix("chunk ") for chunk in chunks) == COUNTED
