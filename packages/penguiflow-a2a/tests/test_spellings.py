@@ -48,7 +48,7 @@ TASK = Task(
     history=[MESSAGE],
     metadata={"m": {"n": 1}},
 )
-EVENTS = [
+EVENTS: list[Task | Message | TaskStatusUpdateEvent | TaskArtifactUpdateEvent] = [
     TASK,
     MESSAGE,
     TaskStatusUpdateEvent(task_id="t", context_id="c", status=TaskStatus(state=TaskState.INPUT_REQUIRED)),

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
 from penguiflow import (
     WM,
+    Adjacency,
     Context,
     FlowDefinitionError,
     FlowError,
@@ -53,6 +54,11 @@ def fan_out(*, k: int = 2, on_incomplete: Any = "error", **options: Any) -> Peng
     return create(first.to(one, two), one.to(join), two.to(join), join.to(last), **options)
 
 
+def maker(*parts: Adjacency | Node) -> Callable[[], PenguiFlow]:
+    """Return what makes the flow for one more process."""
+    return lambda: create(*parts)
+
+
 class World:
     """A store and a bus, and the flows that run on them."""
 
@@ -62,7 +68,7 @@ class World:
         self.stack = contextlib.AsyncExitStack()
 
     async def run(self, flow: PenguiFlow, *nodes: str, **options: Any) -> PenguiFlow:
-        given = {"state_store": self.store, "message_bus": self.bus, "lease_s": 0.5, **options}
+        given: dict[str, Any] = {"state_store": self.store, "message_bus": self.bus, "lease_s": 0.5, **options}
         return await self.stack.enter_async_context(flow.run(nodes=set(nodes), **given))
 
 
@@ -98,7 +104,7 @@ async def test_headers_meta_and_ids_go_along(world: World) -> None:
         seen.update(tenant=ctx.headers.tenant, meta=ctx.meta, trace_id=ctx.trace_id, deadline_s=ctx.deadline_s)
         return text
 
-    flow = lambda: create(Node(start).to(Node(look)))  # noqa: E731
+    flow = maker(Node(start).to(Node(look)))
     await world.run(flow(), "look")
     client = await world.run(flow(), "start")
     deadline_s = time.time() + 60
@@ -118,7 +124,7 @@ async def test_the_idempotency_key_is_the_same_in_every_process(world: World) ->
     async def note(text: str, ctx: Context) -> None:
         keys.append(ctx.idempotency_key)
 
-    flow = lambda **options: create(Node(start).to(Node(note)), **options)  # noqa: E731
+    flow = maker(Node(start).to(Node(note)))
     async with flow() as alone:
         await alone.ask(Message(payload="q", trace_id="t"))
     await world.run(flow(), "note")
@@ -134,7 +140,7 @@ async def test_chunks_come_back_marked_with_their_attempt(world: World) -> None:
             await ctx.emit_chunk(text=word, done=word == "c")
         return text
 
-    flow = lambda: create(Node(streams))  # noqa: E731
+    flow = maker(Node(streams))
     await world.run(flow(), "streams")
     client = await world.run(flow())
     trace = await client.submit("q")
@@ -153,7 +159,7 @@ async def test_a_failure_elsewhere_comes_back(world: World) -> None:
     async def fails(text: str, ctx: Context) -> None:
         raise ValueError("no good")
 
-    flow = lambda: create(Node(fails))  # noqa: E731
+    flow = maker(Node(fails))
     await world.run(flow(), "fails")
     client = await world.run(flow())
 
@@ -163,7 +169,7 @@ async def test_a_failure_elsewhere_comes_back(world: World) -> None:
     assert (failure.value.code, failure.value.node_name) == (FlowErrorCode.NODE_EXCEPTION, "fails")
 
 
-async def hanging(stopped: asyncio.Event, started: asyncio.Event) -> Any:
+async def hanging(stopped: asyncio.Event, started: asyncio.Event) -> Callable[[], PenguiFlow]:
     async def hang(text: str, ctx: Context) -> None:
         started.set()
         try:
@@ -259,7 +265,7 @@ async def test_the_messages_of_an_edge_keep_their_order(world: World) -> None:
         await asyncio.sleep(0.001 * (number % 3))
         seen.append(number)
 
-    flow = lambda: create(Node(count).to(Node(note)))  # noqa: E731
+    flow = maker(Node(count).to(Node(note)))
     await world.run(flow(), "count")
     await world.run(flow(), "note")
     client = await world.run(flow())
@@ -322,7 +328,7 @@ async def test_a_message_that_comes_twice_is_handled_once(world: World) -> None:
                 await super().put(queue, message)
 
     world.bus = Twice(lease_s=0.5)
-    flow = lambda: create(Node(start).to(Node(note)))  # noqa: E731
+    flow = maker(Node(start).to(Node(note)))
     await world.run(flow(), "start")
     await world.run(flow(), "note")
     client = await world.run(flow())
@@ -345,11 +351,13 @@ async def test_a_flow_that_crosses_processes_needs_both(missing: str) -> None:
 async def test_a_flow_that_crosses_processes_needs_a_journal() -> None:
     class Plain:
         async def save_event(self, trace_id: str, ts: float, kind: str, data: dict[str, Any]) -> None: ...
-        async def load_history(self, trace_id: str) -> list[Any]: ...
+        async def load_history(self, trace_id: str) -> list[Any]:
+            return []
+
         async def save_remote_binding(self, trace_id: str, context_id: str, task_id: str, agent_url: str) -> None: ...
 
     with pytest.raises(FlowDefinitionError, match="JournalStore"):
-        fan_out().run(nodes={"start"}, state_store=Plain(), message_bus=InProcBus())  # type: ignore[arg-type]
+        fan_out().run(nodes={"start"}, state_store=Plain(), message_bus=InProcBus())
 
 
 async def test_a_worker_that_drains_finishes_what_it_has(world: World) -> None:
@@ -360,7 +368,7 @@ async def test_a_worker_that_drains_finishes_what_it_has(world: World) -> None:
         await release.wait()
         return text
 
-    flow = lambda: create(Node(waits))  # noqa: E731
+    flow = maker(Node(waits))
     worker = await world.run(flow(), "waits")
     client = await world.run(flow())
     trace = await client.submit("q")
@@ -382,7 +390,7 @@ async def test_what_a_worker_drops_another_does(world: World) -> None:
         await release.wait()
         return text
 
-    flow = lambda: create(Node(waits))  # noqa: E731
+    flow = maker(Node(waits))
     worker = await world.run(flow(), "waits")
     client = await world.run(flow())
     trace = await client.submit("q")
@@ -404,7 +412,7 @@ async def test_a_node_that_takes_longer_than_the_lease_keeps_its_message(world: 
         await asyncio.sleep(1.5)
         return text
 
-    flow = lambda: create(Node(slow, policy=NodePolicy(on_interrupted="fail")))  # noqa: E731
+    flow = maker(Node(slow, policy=NodePolicy(on_interrupted="fail")))
     await world.run(flow(), "slow")
     await world.run(flow(), "slow")
     client = await world.run(flow())
@@ -417,7 +425,7 @@ async def across_a_death(process: Any, dies_at: int, done: bool) -> bool:
     store, bus = InMemoryStateStore(), InProcBus(lease_s=0.2)
     dying = process(store, bus, dies_at=dies_at)
     dying.done = done
-    sound = {"state_store": store, "message_bus": bus, "lease_s": 0.2}
+    sound: dict[str, Any] = {"state_store": store, "message_bus": bus, "lease_s": 0.2}
     client, other, worker = fan_out(), fan_out(), fan_out()
     client.run(nodes=set(), **sound)
     other.run(nodes={"right", "end"}, **sound)
@@ -431,7 +439,7 @@ async def across_a_death(process: Any, dies_at: int, done: bool) -> bool:
         assert (await ended).payload == "q left & q right"
     steps = [step.message_id for step in await store.load_steps("t")]
     assert len(steps) == len(set(steps)) == 5
-    return dying.dead.is_set()
+    return bool(dying.dead.is_set())
 
 
 @pytest.mark.timeout(200)

@@ -107,7 +107,9 @@ async def test_a_drain_finishes_what_comes_back_to_the_process(world: World) -> 
         await release.wait()
         return text
 
-    flow = lambda: create(Node(start).to(middle := Node(waits)), middle.to(Node(end)))  # noqa: E731
+    def flow() -> PenguiFlow:
+        return create(Node(start).to(middle := Node(waits)), middle.to(Node(end)))
+
     await world.run(flow(), "waits")
     here = flow()
     here.run(nodes={"start", "end"}, state_store=world.store, message_bus=world.bus)

@@ -289,7 +289,7 @@ class Ledger:
         return Node(act, name=node.__name__)
 
     def flow(self) -> PenguiFlow:
-        first, one, two, last = map(self.counted, (ask, left, right, pick))
+        first, one, two, last = (self.counted(ask), self.counted(left), self.counted(right), self.counted(pick))
         join = join_k("join", 2)
         return create(first.to(one, two), one.to(join), two.to(join), join.to(last))
 
@@ -369,7 +369,8 @@ async def test_a_node_that_must_not_run_twice_fails_the_trace(process: Any) -> N
         nonlocal runs
         runs += 1
         dying.dead.set()
-        return await asyncio.Event().wait() or ""
+        await asyncio.Event().wait()
+        return text
 
     def flow() -> PenguiFlow:
         return create(Node(pays, policy=NodePolicy(on_interrupted="fail")))

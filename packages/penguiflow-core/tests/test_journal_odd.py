@@ -128,7 +128,8 @@ async def test_what_a_node_has_fetched_does_not_come_again_after_a_death() -> No
         await release.wait()
         return numbers
 
-    flow = lambda: create(Node(sends).to(two := Node(gathers)), two.to(Node(waits)))  # noqa: E731
+    def flow() -> PenguiFlow:
+        return create(Node(sends).to(two := Node(gathers)), two.to(Node(waits)))
 
     store = InMemoryStateStore()
     first = flow()

@@ -16,7 +16,7 @@ from penguiflow_a2a.types import Message, Part, Role, SendMessageRequest, Task, 
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from conformance_agent import BEHAVIOURS, conformance_app
+from conformance_agent import BEHAVIOURS, conformance_app  # type: ignore[import-not-found]
 
 URL = "http://127.0.0.1:9"
 COMPLETED = TaskState.COMPLETED

@@ -199,7 +199,7 @@ async def test_one_owner_cannot_take_all_the_room(serve: Any) -> None:
 
 
 async def test_an_extension_that_is_required_has_to_be_declared(serve: Any, flow_gates: Any) -> None:
-    from .conftest import make_flow
+    from .conftest import make_flow  # type: ignore[import-not-found]
 
     flow = make_flow(flow_gates)
     card = describe(flow, url="http://127.0.0.1:9")

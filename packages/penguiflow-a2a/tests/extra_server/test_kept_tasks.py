@@ -14,7 +14,7 @@ from penguiflow import Context, InMemoryStateStore, Node, PenguiFlow, create
 from penguiflow_a2a._server import engine
 from penguiflow_a2a.server import InputRequired, PushPolicy, ServerLimits, create_a2a_app, describe
 
-from .conftest import Agent, make_flow
+from .conftest import Agent, make_flow  # type: ignore[import-not-found]
 
 
 class FailingStore(InMemoryStateStore):
