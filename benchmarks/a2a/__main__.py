@@ -48,7 +48,8 @@ async def _round(server: Server, messages: int, lengths: tuple[int, ...]) -> dic
 
 
 async def _measure(servers: list[Server], arguments: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
-    messages, rounds, lengths = arguments.messages, arguments.rounds, LENGTHS
+    messages, rounds = arguments.messages, arguments.rounds
+    lengths: tuple[int, ...] = LENGTHS
     if arguments.quick:
         messages, rounds, lengths = 64, 1, LENGTHS[:1]
     for server in servers:

@@ -39,7 +39,9 @@ def measure(rounds: int) -> Iterator[Measurement]:
         for number in range(LAYERS)
     }
     with PegaEngine(memory_bytes=3 * size_bytes) as engine:
-        pages = pages_on_device(group_pages(caches, [list(caches)], BLOCKS)[0], BLOCKS)
+        pages = pages_on_device(
+            group_pages(caches, [list(caches)], BLOCKS, dict.fromkeys(caches, "CPU_ATTN"))[0], BLOCKS
+        )
         cache = BlockCache(engine, "device")
         names = [b"".join(_name(round_, block) for block in range(BLOCKS)) for round_ in range(rounds + 1)]
         turn = iter(names)

@@ -132,11 +132,10 @@ async def test_what_a_node_has_fetched_does_not_come_again_after_a_death() -> No
         return create(Node(sends).to(two := Node(gathers)), two.to(Node(waits)))
 
     store = InMemoryStateStore()
-    first = flow()
-    first.run(state_store=store, resume=False)
-    await first.submit(Message(payload="x", trace_id="t"))
-    await reached.wait()
-    await first.stop(drain=False)
+    async with flow().run(state_store=store, resume=False) as first:
+        await first.submit(Message(payload="x", trace_id="t"))
+        await reached.wait()
+        await first.stop(drain=False)
     release.set()
     async with flow().run(state_store=store, resume=False) as second, asyncio.timeout(5):
         assert (await (await second.resume("t")).result()).payload == [0, 1, 2]
