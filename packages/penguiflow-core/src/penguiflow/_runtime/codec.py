@@ -83,16 +83,16 @@ class Codec:
     """
 
     def __init__(self, graph: Graph, registry: ModelRegistry | None) -> None:
-        self._takes: dict[str, TypeAdapter[Any] | None] = {}
-        self._gives: dict[str, TypeAdapter[Any] | None] = {}
+        self._takes: dict[str, _Reader | None] = {}
+        self._gives: dict[str, _Reader | None] = {}
         for name, node in graph.nodes.items():
-            registered = registry is not None and name in registry
-            if registry is not None and registered:
+            if registry is not None and name in registry:
                 models = registry.models(name)
-                self._takes[name], self._gives[name] = models.in_adapter, models.out_adapter
+                self._takes[name] = _Reader(models.in_model, models.in_adapter)
+                self._gives[name] = _Reader(models.out_model, models.out_adapter)
             else:
-                self._takes[name] = _adapter(payload_annotation(node.func))
-                self._gives[name] = _adapter(result_annotation(node.func))
+                self._takes[name] = _reader(payload_annotation(node.func))
+                self._gives[name] = _reader(result_annotation(node.func))
 
     def decode(self, encoded: Json, *, source: str | None, target: str | None, trace_id: str) -> Payload:
         """Return what `encode_value` was given, as `target` takes it or `source` gives it.
@@ -100,22 +100,23 @@ class Codec:
         Raises:
             FlowError: `VALIDATION_FAILED`, it does not fit any more.
         """
-        adapter = None if target is None else self._takes.get(target)
-        if (adapter is None or _is_message(adapter)) and source is not None:
-            adapter = self._gives.get(source)
+        reader = None if target is None else self._takes.get(target)
+        if (reader is None or not reader.tells_payload) and source is not None:
+            reader = self._gives.get(source)
         try:
-            return self._read(encoded, adapter, trace_id)
+            return self._read(encoded, reader, trace_id)
         except (ValidationError, AttributeError, KeyError, TypeError, ValueError) as error:
             where = target or source
             message = f"what was stored for the node does not fit it: {describe(error)}"
             raise FlowError(trace_id, where, FlowErrorCode.VALIDATION_FAILED, message, error) from error
 
-    def _read(self, encoded: Json, adapter: TypeAdapter[Any] | None, trace_id: str) -> Payload:
+    def _read(self, encoded: Json, reader: _Reader | None, trace_id: str) -> Payload:
         kind = encoded.get("is")
+        if reader is not None and not reader.tells_payload:
+            reader = None
         if kind == "message":
-            of_payload = None if _is_message(adapter) else adapter
             return Message(
-                payload=self._read(encoded["payload"], of_payload, trace_id),
+                payload=self._read(encoded["payload"], reader, trace_id),
                 headers=Headers.model_validate(encoded["headers"]),
                 trace_id=trace_id,
                 ts=encoded["ts"],
@@ -124,29 +125,36 @@ class Codec:
             )
         value = encoded["v"]
         if kind is not None:
-            return _of_core(kind, value, adapter)
-        if adapter is None or value is None:
+            return _of_core(kind, value, reader)
+        if reader is None or value is None:
             return value
-        return adapter.validate_json(json.dumps(value))
+        return reader.adapter.validate_json(json.dumps(value))
 
 
-def _of_core(kind: str, value: Json, adapter: TypeAdapter[Any] | None) -> Payload:
+def _of_core(kind: str, value: Json, reader: _Reader | None) -> Payload:
     model = _OF_CORE[kind]
-    wanted = getattr(adapter, "_type", None)
-    if inspect.isclass(wanted) and issubclass(wanted, model):
-        model = wanted
+    if reader is not None and inspect.isclass(reader.model) and issubclass(reader.model, model):
+        model = reader.model
     return model.model_validate(value)
 
 
-def _is_message(adapter: TypeAdapter[Any] | None) -> bool:
-    wanted = getattr(adapter, "_type", None)
-    return inspect.isclass(wanted) and issubclass(wanted, Message)
+class _Reader:
+    """Reads JSON as a model."""
+
+    __slots__ = ("adapter", "model", "tells_payload")
+
+    def __init__(self, model: Any, adapter: TypeAdapter[Any]) -> None:
+        self.model = model
+        self.adapter = adapter
+        whole = inspect.isclass(model) and issubclass(model, Message)
+        self.tells_payload = model is not Any and not whole
+        """Whether it says what a payload is; a whole message, or anything at all, does not."""
 
 
-def _adapter(annotation: Any) -> TypeAdapter[Any] | None:
+def _reader(annotation: Any) -> _Reader | None:
     if annotation is None or annotation is inspect.Parameter.empty or isinstance(annotation, str) or annotation is Any:
         return None
     try:
-        return TypeAdapter(annotation)
+        return _Reader(annotation, TypeAdapter(annotation))
     except Exception:  # an annotation is arbitrary code; one that pydantic does not know tells nothing
         return None
