@@ -30,7 +30,8 @@ def vllm(session: nox.Session) -> None:
     _install_vllm(session)
     _install_connector(session)
     tests = [str(CONNECTOR.tests), *(path for path in EXAMPLES if Path(path).is_dir())]
-    session.run("pytest", *tests, *session.posargs)
+    # Not by its command: an engine in its own process finds functions that it is sent from the root of the repository.
+    session.run("python", "-m", "pytest", *tests, *session.posargs)
     pages = [page for root in (CONNECTOR.directory, *map(Path, EXAMPLES)) for page in sorted(root.rglob("*.md"))]
     session.run("python", "tools/docs_code.py", *map(str, [*pages, *sorted(Path("docs/pegaflow").glob("vllm*.md"))]))
 

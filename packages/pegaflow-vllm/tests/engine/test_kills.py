@@ -38,6 +38,9 @@ def test_an_engine_outlives_its_sidecar(start: Start, plain: Plain, sidecar: Sid
         hits += report.counts.get("connector_hits", 0)
         assert not judge(plain(asks), report.answers).wrong
         assert (report.is_clean, report.counts.get("failed", 0), sidecar.leases()) == (True, 0, 0)
+    # Few kills may all come before anything was kept: what is asked twice with the sidecar back is loaded in any case.
+    for _ in range(2):
+        hits += engine.run(asks).counts.get("connector_hits", 0)
     print(f"{kills} kills of the sidecar, {hits} tokens loaded around them")
     assert hits > 0
 
