@@ -29,13 +29,6 @@ async def bus(any_server: RedisServer, prefix: str) -> AsyncIterator[RedisMessag
         yield bus
 
 
-@pytest.fixture
-async def calm_bus(any_server: RedisServer, prefix: str) -> AsyncIterator[RedisMessageBus]:
-    """A bus that a stall of the machine takes nothing from: only first deliveries are in order."""
-    async with RedisMessageBus(any_server.url, prefix=prefix, lease_s=30.0, max_len=20) as bus:
-        yield bus
-
-
 def of_trace(trace_id: str, priority: int = 0) -> dict[str, Any]:
     return {"trace_id": trace_id, "priority": priority, "number": next(_numbers)}
 
@@ -47,17 +40,27 @@ async def test_it_does_all_that_a_bus_may_do(bus: RedisMessageBus) -> None:
     assert bus.lease_s == 1.0
 
 
-async def test_messages_come_in_the_order_in_which_they_were_put(calm_bus: RedisMessageBus, take: Take) -> None:
+async def test_messages_come_in_the_order_in_which_they_were_put(bus: RedisMessageBus, take: Take) -> None:
     for number in range(15):
-        await calm_bus.put("q", number)
+        await bus.put("q", number)
 
-    assert [(await take(calm_bus)).message for _ in range(15)] == list(range(15))
+    assert [(await take(bus)).message for _ in range(15)] == list(range(15))
 
 
-async def test_what_is_put_at_the_same_time_keeps_the_order_of_the_calls(calm_bus: RedisMessageBus, take: Take) -> None:
-    await asyncio.gather(*(calm_bus.put("q", number) for number in range(15)))
+async def test_what_is_put_at_the_same_time_keeps_the_order_of_the_calls(bus: RedisMessageBus, take: Take) -> None:
+    await asyncio.gather(*(bus.put("q", number) for number in range(15)))
 
-    assert [(await take(calm_bus)).message for _ in range(15)] == list(range(15))
+    assert [(await take(bus)).message for _ in range(15)] == list(range(15))
+
+
+async def test_messages_of_one_millisecond_go_before_those_of_the_next(bus: RedisMessageBus, take: Take) -> None:
+    # Redis names what one batch adds `T-0` to `T-10`, and what comes later `U-0` and on: shorter names, later messages.
+    await bus.put_many("q", [of_trace("t") for _ in range(11)])
+    await asyncio.sleep(0.005)
+    await bus.put_many("q", [of_trace("t") for _ in range(5)])
+
+    numbers = [(await take(bus)).message["number"] for _ in range(16)]
+    assert numbers == sorted(numbers)
 
 
 async def test_whatever_json_can_hold_comes_as_it_was_put(bus: RedisMessageBus, take: Take) -> None:
@@ -151,24 +154,24 @@ async def test_a_delay_of_a_message_without_a_trace_lets_others_pass(bus: RedisM
     assert [(await take(bus)).message for _ in range(2)] == ["second", "first"]
 
 
-async def test_a_higher_priority_goes_first(calm_bus: RedisMessageBus, take: Take) -> None:
+async def test_a_higher_priority_goes_first(bus: RedisMessageBus, take: Take) -> None:
     messages = [of_trace("low", -1), of_trace("mid"), of_trace("high", 5), of_trace("high", 5), of_trace("mid")]
-    await calm_bus.put_many("q", messages)
+    await bus.put_many("q", messages)
 
-    taken = [(await take(calm_bus)).message for _ in messages]
+    taken = [(await take(bus)).message for _ in messages]
     assert taken == [messages[2], messages[3], messages[1], messages[4], messages[0]]
 
 
-async def test_a_full_queue_makes_its_producers_wait(calm_bus: RedisMessageBus, take: Take) -> None:
-    await calm_bus.put_many("q", list(range(20)))
-    producers = [asyncio.create_task(calm_bus.put("q", number)) for number in (20, 21, 22)]
-    seen = [await take(calm_bus)]
+async def test_a_full_queue_makes_its_producers_wait(bus: RedisMessageBus, take: Take) -> None:
+    await bus.put_many("q", list(range(20)))
+    producers = [asyncio.create_task(bus.put("q", number)) for number in (20, 21, 22)]
+    seen = [await take(bus)]
     _, pending = await asyncio.wait(producers, timeout=0.2)
     assert len(pending) == 3
 
     for _ in range(22):
-        await calm_bus.ack(seen[-1])
-        seen.append(await take(calm_bus))
+        await bus.ack(seen[-1])
+        seen.append(await take(bus))
     await asyncio.gather(*producers)
 
     assert [delivery.message for delivery in seen] == list(range(23))

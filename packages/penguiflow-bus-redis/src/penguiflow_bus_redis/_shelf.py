@@ -39,9 +39,10 @@ class Entry:
         return int(self.place.partition(":")[0])
 
     @property
-    def order(self) -> tuple[int, bytes]:
-        """What sorts messages by the time at which they were put: milliseconds all have thirteen digits."""
-        return len(self.entry_id), self.entry_id
+    def order(self) -> tuple[int, int]:
+        """What sorts messages as they were put: milliseconds, and the number within one, as Redis names entries."""
+        milliseconds, _, number = self.entry_id.partition(b"-")
+        return int(milliseconds), int(number)
 
 
 class Shelf:
