@@ -92,7 +92,7 @@ def contenders(
     with ExitStack() as stack:
         sidecars = {
             "pegaflow": Sidecar(directory / "large", "3GiB", "8GiB"),
-            # Its memory holds one prompt of 8k tokens and no second one: each comes from the disk.
+            # Its memory holds one prompt of 8k tokens and no second: of three in turn, each comes from the disk.
             "pegaflow, disk": Sidecar(directory / "small", "256MiB", "8GiB"),
         }
         for sidecar in sidecars.values():
