@@ -173,7 +173,9 @@ class ServedEngine:
 
     def _add(self, ask: Ask) -> None:
         from vllm import SamplingParams
+        from vllm.lora.request import LoRARequest
 
+        adapter = None if ask.adapter is None else LoRARequest(ask.adapter.name, ask.adapter.number, ask.adapter.path)
         extra = None if ask.params is None else {"kv_transfer_params": ask.params}
         params = SamplingParams(
             temperature=0, max_tokens=ask.max_tokens, ignore_eos=True, logprobs=2, detokenize=False, extra_args=extra
@@ -181,7 +183,7 @@ class ServedEngine:
         prompt: dict[str, Any] = {"prompt_token_ids": list(ask.tokens)}
         if ask.salt is not None:
             prompt["cache_salt"] = ask.salt
-        self.engine.add_request(ask.name, prompt, params)
+        self.engine.add_request(ask.name, prompt, params, lora_request=adapter)
 
 
 _EMPTY = Answer(tokens=(), gaps=(), is_whole=False)
@@ -209,7 +211,13 @@ def _answer(output: Any) -> Answer:
     for ranked in said.logprobs or ():
         best, second = sorted((entry.logprob for entry in ranked.values()), reverse=True)[:2]
         gaps.append(best - second)
-    return Answer(tokens=tuple(said.token_ids), gaps=tuple(gaps), is_whole=bool(output.finished))
+    return Answer(
+        tokens=tuple(said.token_ids),
+        gaps=tuple(gaps),
+        is_whole=bool(output.finished),
+        cached_tokens=output.num_cached_tokens or 0,
+        params=output.kv_transfer_params,
+    )
 
 
 def serve(options: Options, pipe: Connection) -> None:

@@ -9,6 +9,15 @@ BLOCK_TOKENS = 32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Adapter:
+    """A LoRA adapter under the name and number that an engine is told."""
+
+    path: str
+    name: str
+    number: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Ask:
     """One request."""
 
@@ -16,6 +25,7 @@ class Ask:
     tokens: tuple[int, ...]
     max_tokens: int
     salt: str | None = None
+    adapter: Adapter | None = None
     abort_after: int | None = None
     """In steps of the engine since it was asked; None lets it finish."""
     params: dict[str, object] | None = None
@@ -31,6 +41,10 @@ class Answer:
     """For each token, how far the best logit was ahead of the second."""
     is_whole: bool
     """False for one that was given up."""
+    cached_tokens: int = 0
+    """Tokens of the prompt that were not computed, wherever they came from."""
+    params: dict[str, object] | None = None
+    """What the connector gave as `kv_transfer_params`."""
 
 
 def random_tokens(draw: random.Random, count: int) -> tuple[int, ...]:
