@@ -15,7 +15,7 @@ from penguiflow._runtime.context import Context
 from penguiflow._runtime.crossing import Crossing
 from penguiflow._runtime.joins import FLUSH
 from penguiflow._runtime.kinds import MESSAGE, kind_of
-from penguiflow._runtime.mirror import Mirror, attached, ended
+from penguiflow._runtime.mirror import Follower, Mirror, attached, ended
 from penguiflow._runtime.outcome import as_error
 from penguiflow._runtime.owner import Owner
 from penguiflow._runtime.resume import Reclaimer
@@ -316,6 +316,19 @@ class Journal:
         """Look after a run no longer."""
         self._endings.discard(ending)
 
+    def follow(self, unit: Unit) -> Run:
+        """Return the run that follows a trace which another process has taken over from this one."""
+        lost = unit.run
+        logger.warning("trace %s was taken over by another process, and is followed from here", lost.trace_id)
+        self.forget(unit)
+        if self.runtime.active.get(lost.key) is lost:
+            del self.runtime.active[lost.key]
+        follower = Follower(self, lost, unit.generation)
+        self.keep(follower)
+        if lost.deadline_s is not None:
+            follower.run.tighten_deadline(lost.deadline_s)
+        return follower.run
+
     # What ends
 
     def adopt(self, run: Run, outcome: TraceOutcome) -> None:
@@ -441,7 +454,12 @@ class Journal:
                 self._compare(ending, states.get(ending.run.trace_id))
 
     def _compare(self, ending: Ending, stands: tuple[int, str] | None) -> None:
-        if stands is None or ending.run.done:
+        if ending.run.done:
+            return
+        if stands is None:
+            if not isinstance(ending, Unit):
+                # Ended, and forgotten since: nothing more will be heard of it.
+                ending.run.fail(TraceUnknown(ending.run.trace_id))
             return
         generation, state = stands
         if generation != ending.generation or state != "running":

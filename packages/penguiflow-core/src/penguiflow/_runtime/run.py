@@ -252,6 +252,11 @@ class Run:
         """Whether it is one unit of a trace that somebody else awaits, so that neither chunks nor errors end here."""
         return self.key != self.trace_id
 
+    @property
+    def follower(self) -> Run | None:
+        """What follows the trace where another process has taken it over; None otherwise, and once that has ended."""
+        return None if self.unit is None or self.told else self.unit.follower
+
     def note_seen(self) -> None:
         """Note that somebody was told of the run's error."""
         if self.unseen is not None:

@@ -65,7 +65,7 @@ class Trace:
     def error(self) -> FlowError | None:
         """Why the trace failed; None while it runs and where it did not fail."""
         self._run.note_seen()
-        return self._run.error
+        return None if self._run.follower is not None else self._run.error
 
     @property
     def chunks_dropped(self) -> int:
@@ -111,9 +111,10 @@ class Trace:
 
     def cancel(self) -> Cancellation:
         """Cancel the trace if it is still active; see `PenguiFlow.cancel`."""
-        if self._run.done:
+        run = self._run.follower or self._run
+        if run.done:
             return Cancellation(False)
-        return Cancellation(True, self._run.runtime.cancel(self._run))
+        return Cancellation(True, run.runtime.cancel(run))
 
     async def __aenter__(self) -> Self:
         return self

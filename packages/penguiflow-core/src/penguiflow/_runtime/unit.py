@@ -50,6 +50,8 @@ class Ending:
         self.run = run
         self.generation = generation
         self.outcome: TraceOutcome | None = None
+        self.follower: Run | None = None
+        """What follows the trace since another process has taken it over."""
         self._closing: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
 
@@ -248,6 +250,18 @@ class Unit(Ending):
             self.run.fail(failure)
             raise failure from error
 
+    def ended(self) -> None:
+        """Called when the run has ended; of a whole trace that was taken over, what happens elsewhere is awaited."""
+        journal, run = self.journal, self.run
+        if self.whole and isinstance(run.error, LeaseLost) and not (journal.aborted or loop_shuts_down()):
+            if journal.runtime.accepting:
+                self.follower = journal.follow(self)
+                self._tell()
+                return
+            stopped = FlowStopped(run.trace_id, "the flow is stopping; another process goes on with the trace")
+            stopped.partial, run.error = run.error.partial, stopped
+        super().ended()
+
     def settled(self) -> None:
         """Nothing is queued or running here: the trace has ended, waits for other processes, or for a join."""
         if self._closing is None and not self.journal.aborted:
@@ -312,4 +326,5 @@ class Unit(Ending):
     def _tell(self) -> None:
         self._made.clear()
         self._parts.clear()
-        super()._tell()
+        if self.follower is None:
+            super()._tell()
