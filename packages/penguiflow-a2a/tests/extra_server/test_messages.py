@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -254,3 +255,15 @@ async def test_a_task_that_grows_too_large_fails(serve: Any) -> None:
 
     assert task["status"]["state"] == "TASK_STATE_FAILED"
     assert "grown beyond" in task["status"]["message"]["parts"][0]["text"]
+
+
+async def test_a_number_that_is_too_large_for_json_leaves_the_answer_json(serve: Any) -> None:
+    agent = await serve()
+    body = json.dumps({"message": a_message("x", metadata={"n": 9}), "metadata": {"n": 9}}).replace("9", "9e999")
+    headers = {"a2a-version": "1.0", "content-type": "application/json"}
+
+    answer = await agent.client.post("/message:send", content=body, headers=headers)
+
+    assert "Infinity" not in answer.text
+    task = answer.json()["task"]
+    assert task["metadata"] == task["history"][0]["metadata"] == {"n": None}

@@ -9,8 +9,9 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.alias_generators import to_camel
+from pydantic_core import to_json
 
-__all__ = ["Flag", "Json", "Many", "Meta", "Optional_", "WireModel", "timestamp"]
+__all__ = ["Flag", "Json", "Many", "Meta", "Optional_", "WireModel", "timestamp", "wire_json"]
 
 Json: TypeAlias = Any
 """What JSON can hold."""
@@ -38,6 +39,22 @@ Flag = Annotated[bool, BeforeValidator(_none_to_false)]
 Optional_ = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
 
 
+# Many readers of streams take these for the end of a line too, as `str.splitlines` does.
+_LINE_BREAKS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
+
+
+def _on_one_line(written: bytes) -> bytes:
+    if not written.isascii():
+        for line_break, escaped in _LINE_BREAKS:
+            written = written.replace(line_break, escaped)
+    return written
+
+
+def wire_json(value: Json) -> bytes:
+    """Return a value as JSON text without a line break of any kind; a number that JSON cannot hold becomes null."""
+    return _on_one_line(to_json(value, inf_nan_mode="null"))
+
+
 class WireModel(BaseModel):
     """An object of the protocol, in the spelling of version 1.0.
 
@@ -52,8 +69,8 @@ class WireModel(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
     def to_wire_json(self) -> bytes:
-        """Return the object as JSON text, as version 1.0 spells it."""
-        return self.__pydantic_serializer__.to_json(self, by_alias=True, exclude_defaults=True)
+        """Return the object as JSON text without a line break of any kind, as version 1.0 spells it."""
+        return _on_one_line(self.__pydantic_serializer__.to_json(self, by_alias=True, exclude_defaults=True))
 
 
 @functools.lru_cache(maxsize=4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from json.encoder import encode_basestring_ascii
 from types import MappingProxyType
 from typing import Any
 
-from penguiflow_a2a._protocol._base import timestamp
+from penguiflow_a2a._protocol._base import timestamp, wire_json
 from penguiflow_a2a._protocol.requests import TaskPushNotificationConfig
 from penguiflow_a2a._protocol.tasks import Message, TaskState
 
@@ -154,7 +153,7 @@ class TaskRecord:
         if history:
             parts += (b',"history":[', b",".join(history), b"]")
         if self.metadata:
-            parts += (b',"metadata":', json.dumps(self.metadata).encode())
+            parts += (b',"metadata":', wire_json(self.metadata))
         parts.append(b"}")
         doc = b"".join(parts)
         if whole:

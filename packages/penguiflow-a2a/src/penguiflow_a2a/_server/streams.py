@@ -24,7 +24,8 @@ _HEADERS = [
     # A proxy that collects a response before it passes it on would turn a stream into a wait.
     (b"x-accel-buffering", b"no"),
 ]
-_COMMENT = b": \n\n"
+# No empty line after it: to many readers that is the end of an event, which would be an empty one.
+_COMMENT = b":\n"
 
 
 class Source:
