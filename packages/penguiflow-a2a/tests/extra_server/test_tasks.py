@@ -77,6 +77,35 @@ async def test_lists_are_filtered_and_leave_artifacts_out_unless_asked(serve: An
     assert since["result"]["nextPageToken"] == ""
 
 
+async def test_a_push_configuration_does_not_change_a_tasks_place_in_lists(serve: Any) -> None:
+    agent = await serve()
+    ids = [(await agent.send(f"{number}"))["id"] for number in range(4)]
+    url = "https://93.184.216.34/"
+
+    await agent.rpc("CreateTaskPushNotificationConfig", {"taskId": ids[0], "id": "c", "url": url})
+    first = (await agent.rpc("ListTasks", {"pageSize": 2}))["result"]
+    second = (await agent.rpc("ListTasks", {"pageSize": 2, "pageToken": first["nextPageToken"]}))["result"]
+
+    assert [task["id"] for page in (first, second) for task in page["tasks"]] == ids[::-1]
+    assert second["nextPageToken"] == ""
+
+
+async def test_tasks_of_the_same_moment_are_each_on_one_page() -> None:
+    store = MemoryTaskStore(ServerLimits(task_ttl_s=1e12))
+    for name in "bca":
+        await store.add(_record(0, name, TaskState.COMPLETED, owner="ann"))
+    for record in store._all.values():
+        record.updated_at = 5.0
+
+    seen, token = [], ""
+    while not seen or token:
+        page = await store.find("ann", ListTasksRequest(page_size=1, page_token=token))
+        seen += [record.id for record in page.records]
+        token = page.next_token
+
+    assert seen == ["c-0", "b-0", "a-0"]
+
+
 async def test_a_page_is_not_shifted_by_tasks_that_come_between(serve: Any) -> None:
     agent = await serve()
     ids = [(await agent.send(f"{number}"))["id"] for number in range(4)]
@@ -112,8 +141,8 @@ async def test_a_task_is_read_while_it_streams(serve: Any, flow_gates: dict[str,
     assert whole["artifacts"][0]["parts"] == [{"text": 'one "two"\u2028'}]
 
 
-def _record(number: int, owner: str, state: TaskState) -> TaskRecord:
-    record = TaskRecord(f"{owner}-{number}", "c", owner)
+def _record(number: int, name: str, state: TaskState, owner: str = "") -> TaskRecord:
+    record = TaskRecord(f"{name}-{number}", "c", owner or name)
     record.set_status(state)
     return record
 

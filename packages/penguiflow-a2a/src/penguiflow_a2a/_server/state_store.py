@@ -145,9 +145,7 @@ class StateTaskStore:
         listed = await self._store.load_history(_list_of(owner))
         latest = listed[-self._limits.max_tasks_per_owner :]
         found = [await self.get(owner, each["data"]["id"]) for each in latest]
-        records = [record for record in found if record is not None]
-        records.sort(key=lambda record: (record.updated_at, record.id), reverse=True)
-        return page_of(records, request)
+        return page_of((record for record in found if record is not None), request)
 
 
 def _history_of(task_id: str) -> str:

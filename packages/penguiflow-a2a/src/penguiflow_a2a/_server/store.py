@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -16,7 +15,7 @@ from penguiflow_a2a._protocol.tasks import TaskState
 from penguiflow_a2a._server.limits import ServerLimits
 from penguiflow_a2a._server.records import TaskRecord, parse_timestamp
 
-__all__ = ["MemoryTaskStore", "Page", "TaskStore", "page_of"]
+__all__ = ["MemoryTaskStore", "Page", "TaskStore", "from_token", "page_of", "to_token"]
 
 DEFAULT_PAGE_SIZE = 50
 
@@ -119,7 +118,7 @@ class MemoryTaskStore:
     async def find(self, owner: str, request: ListTasksRequest) -> Page:
         """Return a page of an owner's tasks."""
         owned = self._owned.get(owner, OrderedDict())
-        return page_of((record for record in reversed(owned.values()) if not self._is_gone(record)), request)
+        return page_of((record for record in owned.values() if not self._is_gone(record)), request)
 
     def _is_gone(self, record: TaskRecord) -> bool:
         return record.state.is_settled and self._is_expired(record)
@@ -150,7 +149,7 @@ class MemoryTaskStore:
 
 
 def page_of(records: Iterable[TaskRecord], request: ListTasksRequest) -> Page:
-    """Return the page that was asked for of records in order, those that changed last first.
+    """Return the page that was asked for, those that changed last first.
 
     Raises:
         ProtocolError: the page token or the timestamp is none.
@@ -161,7 +160,7 @@ def page_of(records: Iterable[TaskRecord], request: ListTasksRequest) -> Page:
     status = None if request.status is TaskState.UNSPECIFIED else request.status
     page: list[TaskRecord] = []
     total, is_more = 0, False
-    for record in records:
+    for record in sorted(records, key=_place, reverse=True):
         if (
             (request.context_id and record.context_id != request.context_id)
             or (status is not None and record.state is not status)
@@ -169,22 +168,47 @@ def page_of(records: Iterable[TaskRecord], request: ListTasksRequest) -> Page:
         ):
             continue
         total += 1
-        if start is not None and (record.updated_at, record.id) >= start:
+        if start is not None and _place(record) >= start:
             continue
         if len(page) < size:
             page.append(record)
         else:
             is_more = True
-    token = base64.urlsafe_b64encode(f"{page[-1].updated_at!r} {page[-1].id}".encode()).decode() if is_more else ""
+    token = to_token(f"{page[-1].updated_at!r} {page[-1].id}") if is_more else ""
     return Page(page, token, total)
 
 
-def _cursor(token: str) -> tuple[float, str]:
+def _place(record: TaskRecord) -> tuple[float, str]:
+    return record.updated_at, record.id
+
+
+def to_token(text: str) -> str:
+    """Return where a page begins as a page token."""
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def from_token(token: str) -> str:
+    """Return what `to_token` has made a page token of.
+
+    Raises:
+        ProtocolError: the token is none of this server's.
+    """
     try:
-        moment, _, task_id = base64.urlsafe_b64decode(token.encode()).decode().partition(" ")
+        return base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True).decode()
+    except ValueError:
+        raise _no_token() from None
+
+
+def _cursor(token: str) -> tuple[float, str]:
+    moment, _, task_id = from_token(token).partition(" ")
+    try:
         return float(moment), task_id
-    except (ValueError, binascii.Error):
-        raise _invalid("pageToken", "not a token of this server") from None
+    except ValueError:
+        raise _no_token() from None
+
+
+def _no_token() -> ProtocolError:
+    return _invalid("pageToken", "not a token of this server")
 
 
 def _since(text: str | None) -> int | None:
