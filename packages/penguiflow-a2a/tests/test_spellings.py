@@ -153,6 +153,50 @@ def test_a_request_that_is_none_is_refused(codec: Codec, wire: Any) -> None:
     assert raised.value.kind is ErrorKind.INVALID_PARAMS
 
 
+@pytest.mark.parametrize("codec", [V03, V03_REST], ids=["0.3", "0.3 over HTTP"])
+@pytest.mark.parametrize(
+    ("where", "wrong"),
+    [
+        *(("message", {"role": value}) for value in ([], {}, 1, None)),
+        *(("configuration", {"historyLength": value}) for value in (False, [], -1)),
+        *(("configuration", {"blocking": value}) for value in (1, "yes")),
+        ("configuration", {"acceptedOutputModes": ""}),
+    ],
+)
+def test_a_request_of_0_3_with_a_value_of_the_wrong_type_is_refused(codec: Codec, where: str, wrong: Any) -> None:
+    wire = codec.encode_send(SendMessageRequest(message=MESSAGE, configuration=SendMessageConfiguration()))
+    wire[where].update(wrong)
+
+    with pytest.raises(ProtocolError) as raised:
+        codec.decode_send(wire)
+
+    assert raised.value.kind is ErrorKind.INVALID_PARAMS
+
+
+def test_a_state_of_0_3_that_is_none_is_unspecified() -> None:
+    status = V03.decode_task({"id": "t", "status": {"state": ["completed"]}}).status
+
+    assert status.state is TaskState.UNSPECIFIED
+
+
+@pytest.mark.parametrize("file", [{"bytes": "YQ==", "uri": None}, {"bytes": None, "uri": "https://a"}])
+def test_null_is_no_content_of_a_file_of_0_3(file: Any) -> None:
+    part = {"kind": "file", "file": file}
+    event = {"kind": "message", "messageId": "m", "role": "user", "parts": [part]}
+
+    read = V03.decode_event(event)
+
+    assert isinstance(read, Message)
+    assert read.parts[0].content == ("raw" if file["bytes"] else "url")
+
+
+@CODECS
+def test_metadata_that_is_empty_stays(codec: Codec) -> None:
+    message = Message(message_id="m", role=Role.USER, parts=[Part(data={}, metadata={}), Part(text="", metadata={})])
+
+    assert codec.decode_event(codec.encode_event(message)) == message
+
+
 def test_a_call_of_0_3_blocks_unless_it_says_otherwise() -> None:
     message = {"messageId": "m", "role": "user", "parts": [{"kind": "text", "text": "x"}]}
     told = [{}, {"blocking": None}, {"blocking": True}, {"blocking": False, "historyLength": 0}]

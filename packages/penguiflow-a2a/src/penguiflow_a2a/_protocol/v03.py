@@ -11,18 +11,26 @@ from penguiflow_a2a._protocol.tasks import TaskState
 __all__ = [
     "data_part_from",
     "data_part_to",
+    "each",
     "event_from_v03",
     "event_to_v03",
+    "file_from",
+    "file_to",
+    "invalid",
     "message_from_v03",
     "message_to_v03",
+    "no_limit",
     "push_config_from_v03",
     "push_config_to_v03",
+    "read_send_request",
+    "require_object",
     "send_request_from_v03",
     "send_request_to_v03",
     "state_from_v03",
     "state_to_v03",
     "task_from_v03",
     "task_to_v03",
+    "write_send_request",
 ]
 
 Wire: TypeAlias = dict[str, Any]
@@ -73,7 +81,8 @@ def state_to_v03(state: str) -> str:
 
 def state_from_v03(state: Any) -> str:
     """Return the state that 0.3 calls so; unspecified where there is none of that name."""
-    return _STATES_BACK.get(state, TaskState.UNSPECIFIED).value
+    found = _STATES_BACK.get(state) if isinstance(state, str) else None
+    return (found or TaskState.UNSPECIFIED).value
 
 
 def _part_to(part: Wire) -> Wire:
@@ -83,14 +92,19 @@ def _part_to(part: Wire) -> Wire:
     elif "data" in part:
         return data_part_to(part)
     else:
-        file: Wire = {"bytes": part["raw"]} if "raw" in part else {"uri": part.get("url", "")}
-        for ours, theirs in (("mediaType", "mimeType"), ("filename", "name")):
-            if ours in part:
-                file[theirs] = part[ours]
-        written = {"kind": "file", "file": file}
+        written = {"kind": "file", "file": file_to(part, "bytes", "uri")}
     if "metadata" in part:
         written["metadata"] = part["metadata"]
     return written
+
+
+def file_to(part: Wire, raw: str, url: str) -> Wire:
+    """Return the file of a part as 0.3 writes it, its content under one of the two names."""
+    file: Wire = {raw: part["raw"]} if "raw" in part else {url: part.get("url", "")}
+    for ours, theirs in (("mediaType", "mimeType"), ("filename", "name")):
+        if ours in part:
+            file[theirs] = part[ours]
+    return file
 
 
 def data_part_to(part: Wire) -> Wire:
@@ -98,7 +112,7 @@ def data_part_to(part: Wire) -> Wire:
     data, metadata = part["data"], part.get("metadata")
     if not isinstance(data, dict):
         data, metadata = {"value": data}, {**(metadata or {}), _WRAPPED: True}
-    return {"kind": "data", "data": data, **({"metadata": metadata} if metadata else {})}
+    return {"kind": "data", "data": data, **({} if metadata is None else {"metadata": metadata})}
 
 
 def _part_from(part: Any, field: str) -> Wire:
@@ -109,7 +123,7 @@ def _part_from(part: Any, field: str) -> Wire:
     if kind == "text":
         read: Wire = {"text": part.get("text")}
     elif kind == "file":
-        read = _file_from(require_object(part.get("file"), f"{field}.file"), f"{field}.file")
+        read = file_from(part.get("file"), f"{field}.file", "bytes", "uri")
     elif kind == "data":
         return data_part_from(part, field)
     else:
@@ -121,10 +135,17 @@ def _part_from(part: Any, field: str) -> Wire:
     return read
 
 
-def _file_from(file: Wire, field: str) -> Wire:
-    if ("bytes" in file) == ("uri" in file):
-        raise invalid(field, "a file has either bytes or a uri")
-    read: Wire = {"raw": file["bytes"]} if "bytes" in file else {"url": file["uri"]}
+def file_from(file: Any, field: str, raw: str, url: str) -> Wire:
+    """Return the file of a part of 0.3, its content under one of the two names, as 1.0 writes it.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    file = require_object(file, field)
+    content, place = file.get(raw), file.get(url)
+    if (content is None) == (place is None):
+        raise invalid(field, f"a file has either {raw} or {url}")
+    read: Wire = {"url": place} if content is None else {"raw": content}
     for theirs, ours in (("mimeType", "mediaType"), ("name", "filename")):
         if file.get(theirs) is not None:
             read[ours] = file[theirs]
@@ -140,9 +161,9 @@ def data_part_from(part: Wire, field: str) -> Wire:
     data = require_object(part.get("data"), f"{field}.data")
     metadata = part.get("metadata")
     if isinstance(metadata, dict) and metadata.get(_WRAPPED) and "value" in data:
-        metadata = {key: value for key, value in metadata.items() if key != _WRAPPED}
+        metadata = {key: value for key, value in metadata.items() if key != _WRAPPED} or None
         data = data["value"]
-    return {"data": data, **({"metadata": metadata} if metadata else {})}
+    return {"data": data, **({} if metadata is None else {"metadata": metadata})}
 
 
 def message_to_v03(message: Wire) -> Wire:
@@ -165,7 +186,7 @@ def message_from_v03(message: Any, field: str = "message") -> Wire:
     if message.get("kind", "message") != "message":
         raise invalid(f"{field}.kind", "expected 'message'")
     role = message.get("role")
-    if role not in _ROLES_BACK:
+    if not isinstance(role, str) or role not in _ROLES_BACK:
         raise invalid(f"{field}.role", "expected 'user' or 'agent'")
     parts = each(message.get("parts"), f"{field}.parts", _part_from)
     read = {**message, "role": _ROLES_BACK[role], "parts": parts}
@@ -288,40 +309,61 @@ def _push_config_inner(config: Any, field: str) -> Wire:
     return read
 
 
-def send_request_from_v03(params: Any, field: str = "params") -> Wire:
+def send_request_from_v03(params: Any) -> Wire:
     """Return the parameters of `message/send` as 1.0 writes them.
 
     Raises:
         ProtocolError: they are not as 0.3 wants them.
     """
-    params = require_object(params, field)
-    read: Wire = {"message": message_from_v03(params.get("message"))}
+    return read_send_request(params, message_from_v03, ("pushNotificationConfig",))
+
+
+def read_send_request(params: Any, message_from: Callable[[Any], Wire], push_names: tuple[str, ...]) -> Wire:
+    """Return a request of 0.3 to send a message as 1.0 writes it.
+
+    A push configuration stands under one of `push_names`.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    params = require_object(params, "params")
+    read: Wire = {"message": message_from(params.get("message"))}
     if params.get("metadata") is not None:
         read["metadata"] = params["metadata"]
     if params.get("configuration") is not None:
         configuration = require_object(params["configuration"], "configuration")
-        read["configuration"] = _configuration_from(configuration)
+        read["configuration"] = _configuration_from(configuration, push_names)
     return read
 
 
-def _configuration_from(configuration: Wire) -> Wire:
+def _configuration_from(configuration: Wire, push_names: tuple[str, ...]) -> Wire:
     read: Wire = {key: configuration[key] for key in ("acceptedOutputModes", "historyLength") if key in configuration}
-    # In 0.3, zero stands for no limit.
-    if not read.get("historyLength"):
+    if no_limit(read.get("historyLength")):
         read.pop("historyLength", None)
+    # A call without the field blocks.
     if configuration.get("blocking") is not None:
         if not isinstance(configuration["blocking"], bool):
             raise invalid("configuration.blocking", "expected true or false")
         read["returnImmediately"] = not configuration["blocking"]
-    push = configuration.get("pushNotificationConfig")
-    if push is not None:
-        read["taskPushNotificationConfig"] = _push_config_inner(push, "configuration.pushNotificationConfig")
+    for name in push_names:
+        if configuration.get(name) is not None:
+            read["taskPushNotificationConfig"] = _push_config_inner(configuration[name], f"configuration.{name}")
     return read
+
+
+def no_limit(history_length: Any) -> bool:
+    """Whether a length of the history is one that sets no limit: in 0.3, zero is one too."""
+    return history_length is None or (history_length in (0, "0") and history_length is not False)
 
 
 def send_request_to_v03(request: Wire) -> Wire:
     """Return what 1.0 sends as the parameters of `message/send`."""
-    written: Wire = {"message": message_to_v03(request["message"])}
+    return write_send_request(request, message_to_v03, "pushNotificationConfig")
+
+
+def write_send_request(request: Wire, message_to: Callable[[Wire], Wire], push_name: str) -> Wire:
+    """Return a request to send a message as 0.3 writes it, a push configuration under `push_name`."""
+    written: Wire = {"message": message_to(request["message"])}
     if "metadata" in request:
         written["metadata"] = request["metadata"]
     configuration = request.get("configuration")
@@ -330,6 +372,6 @@ def send_request_to_v03(request: Wire) -> Wire:
         kept["blocking"] = not configuration.get("returnImmediately", False)
         if "taskPushNotificationConfig" in configuration:
             push = push_config_to_v03(configuration["taskPushNotificationConfig"])
-            kept["pushNotificationConfig"] = push["pushNotificationConfig"]
+            kept[push_name] = push["pushNotificationConfig"]
         written["configuration"] = kept
     return written

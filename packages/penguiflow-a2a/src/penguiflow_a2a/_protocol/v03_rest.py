@@ -15,10 +15,14 @@ from penguiflow_a2a._protocol.v03 import (
     data_part_from,
     data_part_to,
     each,
+    file_from,
+    file_to,
     invalid,
     push_config_from_v03,
     push_config_to_v03,
+    read_send_request,
     require_object,
+    write_send_request,
 )
 
 __all__ = [
@@ -50,16 +54,10 @@ def _part_to(part: Wire) -> Wire:
     elif "data" in part:
         return _data_part_to(part)
     else:
-        # Its bytes are the text that JSON-RPC has, which is base64 already.
-        file: Wire = (
-            {"fileWithBytes": b64encode(part["raw"].encode()).decode()}
-            if "raw" in part
-            else {"fileWithUri": part.get("url", "")}
-        )
-        for ours, theirs in (("mediaType", "mimeType"), ("filename", "name")):
-            if ours in part:
-                file[theirs] = part[ours]
-        written = {"file": file}
+        written = {"file": file_to(part, "fileWithBytes", "fileWithUri")}
+        if "raw" in part:
+            # Its bytes are the text that JSON-RPC has, which is base64 already.
+            written["file"]["fileWithBytes"] = b64encode(part["raw"].encode()).decode()
     if "metadata" in part:
         written["metadata"] = part["metadata"]
     return written
@@ -70,13 +68,9 @@ def _part_from(part: Any, field: str) -> Wire:
     if "text" in part:
         read: Wire = {"text": part["text"]}
     elif "file" in part:
-        file = require_object(part["file"], f"{field}.file")
-        if ("fileWithBytes" in file) == ("fileWithUri" in file):
-            raise invalid(f"{field}.file", "a file has either fileWithBytes or fileWithUri")
-        read = {"raw": _raw_from(file["fileWithBytes"])} if "fileWithBytes" in file else {"url": file["fileWithUri"]}
-        for theirs, ours in (("mimeType", "mediaType"), ("name", "filename")):
-            if file.get(theirs) is not None:
-                read[ours] = file[theirs]
+        read = file_from(part["file"], f"{field}.file", "fileWithBytes", "fileWithUri")
+        if "raw" in read:
+            read["raw"] = _raw_from(read["raw"])
     elif "data" in part:
         return data_part_from({**part, "data": require_object(part["data"], f"{field}.data").get("data", {})}, field)
     else:
@@ -238,18 +232,7 @@ def push_config_from_v03_rest(body: Any, task_id: str) -> Wire:
 
 def send_request_to_v03_rest(request: Wire) -> Wire:
     """Return what 1.0 sends as 0.3 posts it to `/v1/message:send`."""
-    written: Wire = {"message": message_to_v03_rest(request["message"])}
-    if "metadata" in request:
-        written["metadata"] = request["metadata"]
-    configuration = request.get("configuration")
-    if configuration is not None:
-        kept = {key: configuration[key] for key in ("acceptedOutputModes", "historyLength") if key in configuration}
-        kept["blocking"] = not configuration.get("returnImmediately", False)
-        if "taskPushNotificationConfig" in configuration:
-            push = push_config_to_v03(configuration["taskPushNotificationConfig"])
-            kept["pushNotification"] = push["pushNotificationConfig"]
-        written["configuration"] = kept
-    return written
+    return write_send_request(request, message_to_v03_rest, "pushNotification")
 
 
 def send_request_from_v03_rest(body: Any) -> Wire:
@@ -258,19 +241,4 @@ def send_request_from_v03_rest(body: Any) -> Wire:
     Raises:
         ProtocolError: it is not as 0.3 wants it.
     """
-    body = require_object(body, "body")
-    read: Wire = {"message": message_from_v03_rest(body.get("message"))}
-    if body.get("metadata") is not None:
-        read["metadata"] = body["metadata"]
-    if body.get("configuration") is not None:
-        given = require_object(body["configuration"], "configuration")
-        kept = {key: given[key] for key in ("acceptedOutputModes", "historyLength") if given.get(key)}
-        # Absent stands for false in protobuf, but in 0.3 a call without the field blocks.
-        if "blocking" in given:
-            kept["returnImmediately"] = given["blocking"] is False
-        push = given.get("pushNotification") or given.get("pushNotificationConfig")
-        if push is not None:
-            config = push_config_from_v03({"pushNotificationConfig": push}, "configuration")
-            kept["taskPushNotificationConfig"] = {key: value for key, value in config.items() if key != "taskId"}
-        read["configuration"] = kept
-    return read
+    return read_send_request(body, message_from_v03_rest, ("pushNotification", "pushNotificationConfig"))

@@ -21,7 +21,9 @@ from penguiflow_a2a._protocol.requests import (
     PushNotificationConfigRequest,
     SendMessageRequest,
     SubscribeToTaskRequest,
+    TaskPushNotificationConfig,
 )
+from penguiflow_a2a._protocol.v03 import no_limit
 from penguiflow_a2a._server.callers import Caller, Principal
 from penguiflow_a2a._server.checks import check_id
 from penguiflow_a2a._server.elsewhere import StreamFromElsewhere
@@ -228,8 +230,7 @@ def _read(model: type[_T], params: Any) -> _T:
 
 
 def _without_zero(params: Any) -> Any:
-    # In 0.3, zero stands for no limit.
-    if isinstance(params, dict) and params.get("historyLength") in (0, "0"):
+    if isinstance(params, dict) and no_limit(params.get("historyLength")):
         return {key: value for key, value in params.items() if key != "historyLength"}
     return params
 
