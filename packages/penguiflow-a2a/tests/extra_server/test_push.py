@@ -151,6 +151,59 @@ async def test_configurations_have_paths_over_http_json(serve: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "which", "field"),
+    [
+        ("GetTaskPushNotificationConfig", {"taskId": "?"}, "id"),
+        ("DeleteTaskPushNotificationConfig", {"taskId": "?"}, "id"),
+        ("tasks/pushNotificationConfig/delete", {"id": "?"}, "pushNotificationConfigId"),
+    ],
+)
+async def test_which_configuration_is_meant_has_to_be_said(
+    serve: Any, method: str, which: dict[str, str], field: str
+) -> None:
+    agent = await serve(limits=LOCAL)
+    task_id = (await agent.send("ask"))["id"]
+
+    answer = await agent.rpc(method, dict.fromkeys(which, task_id))
+
+    assert (answer["error"]["code"], answer["error"]["message"]) == (-32602, f"{field}: missing")
+
+
+async def test_configurations_are_listed_in_pages(serve: Any) -> None:
+    agent = await serve(limits=LOCAL)
+    task_id = (await agent.send("ask"))["id"]
+    for name in "bac":
+        config = {"taskId": task_id, "id": name, "url": "https://127.0.0.1/h"}
+        await agent.rpc("CreateTaskPushNotificationConfig", config)
+    path = f"/tasks/{task_id}/pushNotificationConfigs?A2A-Version=1.0&pageSize=2"
+
+    first = (await agent.client.get(path)).json()
+    await agent.rpc("DeleteTaskPushNotificationConfig", {"taskId": task_id, "id": "b"})
+    second = (await agent.client.get(f"{path}&pageToken={first['nextPageToken']}")).json()
+    wrong = await agent.client.get(f"{path}&pageToken=%3F")
+
+    assert [[config["id"] for config in page["configs"]] for page in (first, second)] == [["a", "b"], ["c"]]
+    assert "nextPageToken" not in second
+    assert wrong.status_code == 400
+
+
+@pytest.mark.parametrize("content", ["parts", "content"])
+async def test_configurations_of_0_3_may_be_wrapped_over_http_json(serve: Any, content: str) -> None:
+    agent = await serve(limits=LOCAL)
+    role = "user" if content == "parts" else "ROLE_USER"
+    message = {"messageId": "m", "role": role, content: [{"text": "ask"}]}
+    answer = (await agent.client.post("/v1/message:send", json={"message": message})).json()
+    path = f"/v1/tasks/{answer.get('task', answer)['id']}/pushNotificationConfigs"
+    config = {"url": "https://127.0.0.1/h"}
+
+    for body in ({"configId": "c", "config": {"pushNotificationConfig": config}}, {"id": "d", **config}):
+        assert (await agent.client.post(path, json=body)).status_code == 200
+    got = [(await agent.client.get(f"{path}/{each}")).json() for each in "cd"]
+
+    assert [each["pushNotificationConfig"] for each in got] == [{"id": each, **config} for each in "cd"]
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "https://127.0.0.1/",

@@ -31,6 +31,7 @@ from penguiflow_a2a._server.engine import Engine, extra_of
 from penguiflow_a2a._server.push import Pusher
 from penguiflow_a2a._server.records import TaskRecord
 from penguiflow_a2a._server.spellings import Spelling, WireEvent, dump
+from penguiflow_a2a._server.store import from_token, to_token
 from penguiflow_a2a._server.streams import Source, TaskStream
 
 __all__ = ["ExtendedCard", "Operations"]
@@ -174,9 +175,11 @@ class Operations:
     async def _get_push(self, params: Any, principal: Principal, spelling: Spelling) -> bytes:
         self._pusher.require()
         request = _read(PushNotificationConfigRequest, _push_params(params, spelling))
+        if spelling is Spelling.V1:
+            _require_id(request, spelling)
         record = await self._task_of(principal, request.tenant, request.task_id)
         found = record.push.get(request.id)
-        if found is None and not request.id and spelling is not Spelling.V1:
+        if found is None and not request.id:
             found = next(iter(record.push.values()), None)
         if found is None:
             raise ProtocolError(ErrorKind.TASK_NOT_FOUND, "The task has no such push configuration")
@@ -186,12 +189,16 @@ class Operations:
         self._pusher.require()
         request = _read(ListTaskPushNotificationConfigsRequest, _push_params(params, spelling))
         record = await self._task_of(principal, request.tenant, request.task_id)
-        configs = [spelling.codec.encode_push(config) for config, _ in record.push.values()]
-        return dump(configs if spelling is Spelling.V03 else {"configs": configs})
+        page, token = _page_of_push(record, request)
+        configs = [spelling.codec.encode_push(config) for config in page]
+        if spelling is Spelling.V03:
+            return dump(configs)
+        return dump({"configs": configs, "nextPageToken": token} if token else {"configs": configs})
 
     async def _delete_push(self, params: Any, principal: Principal, spelling: Spelling) -> bytes:
         self._pusher.require()
         request = _read(PushNotificationConfigRequest, _push_params(params, spelling))
+        _require_id(request, spelling)
         record = await self._task_of(principal, request.tenant, request.task_id)
         self._pusher.delete(record, request.id)
         await self._engine.store.flush(record)
@@ -239,6 +246,23 @@ def _push_params(params: Any, spelling: Spelling) -> Any:
     if spelling is Spelling.V1 or not isinstance(params, dict) or "taskId" in params:
         return params
     return {"taskId": params.get("id"), "id": params.get("pushNotificationConfigId")}
+
+
+def _require_id(request: PushNotificationConfigRequest, spelling: Spelling) -> None:
+    if not request.id:
+        field = "id" if spelling is Spelling.V1 else "pushNotificationConfigId"
+        raise ProtocolError(ErrorKind.INVALID_PARAMS, f"{field}: missing", violations=[(field, "missing")])
+
+
+def _page_of_push(
+    record: TaskRecord, request: ListTaskPushNotificationConfigsRequest
+) -> tuple[list[TaskPushNotificationConfig], str]:
+    """Return the page that was asked for and the token of the next one; all of them where no size was asked for."""
+    after = "" if not request.page_token else from_token(request.page_token)
+    # By their ids, so that a page begins at the same place after a configuration has been deleted.
+    left = [record.push[config_id][0] for config_id in sorted(record.push) if config_id > after]
+    page = left[: request.page_size or None]
+    return page, to_token(page[-1].id) if len(page) < len(left) else ""
 
 
 def _note_spelling(record: TaskRecord, spelling: Spelling) -> None:

@@ -162,14 +162,17 @@ def _params(
 
 
 def _push_params(body: dict[str, Any], spelling: Spelling, task_id: str) -> dict[str, Any]:
+    if spelling is Spelling.V1:
+        return {**body, "taskId": task_id}
+    # The specification of 0.3 has the configuration of a task under `config`, and not all of its clients do.
+    config = body["config"] if isinstance(body.get("config"), dict) else body
+    inner = config.get("pushNotificationConfig", config)
+    named = str(body.get("configId") or "")
     if spelling is Spelling.V03_REST:
-        config = body.get("config") if isinstance(body.get("config"), dict) else body
-        named = str(body.get("configId") or "")
-        name = f"tasks/{task_id}/pushNotificationConfigs/{named}"
-        return {"name": name, "pushNotificationConfig": (config or {}).get("pushNotificationConfig", config)}
-    if spelling is Spelling.V03:
-        return {"pushNotificationConfig": body.get("pushNotificationConfig", body), "taskId": task_id}
-    return {**body, "taskId": task_id}
+        return {"name": f"tasks/{task_id}/pushNotificationConfigs/{named}", "pushNotificationConfig": inner}
+    if named and isinstance(inner, dict):
+        inner = {"id": named, **inner}
+    return {"pushNotificationConfig": inner, "taskId": task_id}
 
 
 def _flag(text: Any) -> Any:
