@@ -104,6 +104,28 @@ async def test_a_version_that_is_not_spoken_is_refused(serve: Any, version: str)
     assert (rest.status_code, rest.json()["error"]["status"]) == (400, "FAILED_PRECONDITION")
 
 
+@pytest.mark.parametrize("name", ["A2A-Version", "a2a-version"])
+@pytest.mark.parametrize("version", ["1.0", "9.0"])
+async def test_a_version_in_the_query_is_one_in_the_header(serve: Any, name: str, version: str) -> None:
+    agent = await serve()
+
+    by_query = await agent.client.get(f"/tasks/none?{name}={version}")
+    by_header = await agent.client.get("/tasks/none", headers={"a2a-version": version})
+
+    assert by_query.json() == by_header.json()
+    assert list(by_query.json()) == ["error"]
+    assert by_query.headers["content-type"] == by_header.headers["content-type"] == "application/a2a+json"
+
+
+@pytest.mark.parametrize("request_id", ["", "\u2028", 0, -1, 2**70, 1.5, None])
+async def test_an_id_is_given_back(serve: Any, request_id: Any) -> None:
+    agent = await serve()
+
+    answer = (await agent.post({"jsonrpc": "2.0", "id": request_id, "method": "ListTasks"})).json()
+
+    assert (answer["id"], answer["result"]["totalSize"]) == (request_id, 0)
+
+
 async def test_a_method_of_the_other_version_than_asked_for_is_refused(serve: Any) -> None:
     agent = await serve()
 

@@ -27,6 +27,7 @@ __all__ = [
     "read_body",
     "require_json",
     "respond",
+    "version_asked_for",
 ]
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -56,13 +57,21 @@ def query_of(scope: Scope) -> dict[str, str]:
     return dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {}
 
 
-def parse_version(text: str | None) -> Version | None:
-    """Return the version that a request names, None where it names none.
+def version_asked_for(headers: Headers, scope: Scope) -> str:
+    """Return the version that a request names, in its header or its query; empty where it names none."""
+    named = headers.get("a2a-version")
+    if not named and scope.get("query_string"):
+        named = next((value for name, value in query_of(scope).items() if name.lower() == "a2a-version"), None)
+    return (named or "").strip()
+
+
+def parse_version(text: str) -> Version | None:
+    """Return the version that a text names, None where it is empty.
 
     Raises:
         ProtocolError: it is none that is spoken here.
     """
-    if text is None or not (text := text.strip()):
+    if not text:
         return None
     version = ".".join(text.split(".")[:2])
     if version == "1.0":

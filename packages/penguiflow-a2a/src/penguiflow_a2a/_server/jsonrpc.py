@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from math import isfinite
 from typing import Any
 
 from penguiflow_a2a._protocol.errors import ErrorKind, ProtocolError
@@ -17,10 +18,10 @@ from penguiflow_a2a._server.http import (
     headers_of,
     parse_json,
     parse_version,
-    query_of,
     read_body,
     require_json,
     respond,
+    version_asked_for,
 )
 from penguiflow_a2a._server.operations import Operations
 from penguiflow_a2a._server.records import json_string
@@ -59,8 +60,8 @@ class _Call:
         self.operation = Operation.SEND
         self.params: Any = None
 
-    def read(self, message: Any, asked_for: str | None) -> None:
-        """Understand a request that asks for a version, or for none.
+    def read(self, message: Any, asked_for: str) -> None:
+        """Understand a request that asks for a version; for none where that is empty.
 
         Raises:
             ProtocolError: it is none of JSON-RPC, or its method is not one of this version.
@@ -74,8 +75,10 @@ class _Call:
             self.id = b"%d" % request_id
         elif isinstance(request_id, str):
             self.id = json_string(request_id)
+        elif type(request_id) is float and isfinite(request_id):
+            self.id = dump(request_id)
         elif request_id is not None:
-            raise ProtocolError(ErrorKind.INVALID_REQUEST, "id must be a string, a whole number or null")
+            raise ProtocolError(ErrorKind.INVALID_REQUEST, "id must be a string, a number or null")
         asked = parse_version(asked_for)
         self.version = asked or "0.3"
         if message.get("jsonrpc") != "2.0":
@@ -129,8 +132,7 @@ class JsonRpc:
         principal = await self._gate.admit(scope, headers)
         require_json(headers)
         body = await read_body(receive, headers, limits)
-        asked = headers.get("a2a-version") or query_of(scope).get("A2A-Version")
-        call.read(parse_json(body, limits), asked)
+        call.read(parse_json(body, limits), version_asked_for(headers, scope))
         operation = call.operation
         extra = self._gate.activate(operation, headers)
         spelling = Spelling.V1 if call.version == "1.0" else Spelling.V03

@@ -25,6 +25,7 @@ from penguiflow_a2a._server.http import (
     read_body,
     require_json,
     respond,
+    version_asked_for,
 )
 from penguiflow_a2a._server.operations import Operations
 from penguiflow_a2a._server.rest_paths import last_event_id
@@ -51,21 +52,22 @@ class Rest:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         headers = headers_of(scope)
+        asked_for = version_asked_for(headers, scope)
         try:
-            await self._answer(headers, scope, receive, send)
+            await self._answer(headers, asked_for, scope, receive, send)
         except ProtocolError as error:
-            await _tell(error, headers, send)
+            await _tell(error, headers, asked_for, send)
         except Disconnected:
             return
         except Exception:
             logger.exception("a request failed in the server")
-            await _tell(ProtocolError(ErrorKind.INTERNAL_ERROR), headers, send)
+            await _tell(ProtocolError(ErrorKind.INTERNAL_ERROR), headers, asked_for, send)
 
-    async def _answer(self, headers: Headers, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, headers: Headers, asked_for: str, scope: Scope, receive: Receive, send: Send) -> None:
         operation = self._methods["GET" if scope["method"] == "HEAD" else scope["method"]]
         principal = await self._gate.admit(scope, headers)
         query = query_of(scope)
-        asked = parse_version(headers.get("a2a-version") or query.pop("A2A-Version", None))
+        asked = parse_version(asked_for)
         body: Any = {}
         if scope["method"] == "POST":
             body = await self._body(receive, headers)
@@ -188,12 +190,12 @@ def _media_type(headers: Headers, version: Version) -> bytes:
     return b"application/a2a+json"
 
 
-async def _tell(error: ProtocolError, headers: Headers, send: Send) -> None:
-    asked = headers.get("a2a-version", "")
+async def _tell(error: ProtocolError, headers: Headers, asked_for: str, send: Send) -> None:
+    version: Version = "0.3" if not asked_for or asked_for.startswith("0.") else "1.0"
     body = error.to_rest()
-    if not asked.startswith("1"):
+    if version == "0.3":
         # Where clients of 0.3 look for it.
         body = {**body, "code": error.kind.code, "message": error.message}
     extra = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in error.headers.items()]
-    media_type = _media_type(headers, "1.0" if asked.startswith("1") else "0.3")
+    media_type = _media_type(headers, version)
     await respond(send, error.kind.http_status, dump(body), media_type, extra)
