@@ -214,8 +214,9 @@ async def test_closing_ends_calls_that_wait_and_gives_messages_back(make_bus: Ma
 
     assert [type(outcome) for outcome in outcomes] == [BusClosed, BusClosed]
     assert (await take(other)).attempt == 1
-    with pytest.raises(BusClosed):
+    with pytest.raises(BusClosed) as closed:
         await bus.put("q", "late")
+    assert isinstance(closed.value, RuntimeError)
 
 
 async def test_closing_while_redis_is_away_ends(make_bus: MakeBus) -> None:

@@ -15,11 +15,14 @@ from pydantic import BaseModel
 from penguiflow import (
     Context,
     FlowError,
+    FlowErrorCode,
+    FlowStopped,
     InMemoryStateStore,
     InProcBus,
     Message,
     ModelRegistry,
     Node,
+    NodePolicy,
     PenguiFlow,
     create,
     join_k,
@@ -250,3 +253,59 @@ async def test_a_payload_keeps_its_model_where_the_receiver_takes_any_message(wo
     client = await world.run(flow(), registry=registry)
     async with asyncio.timeout(5):
         assert await client.ask(Message(payload="q")) == "Answer"
+
+
+class Refusing(InProcBus):
+    """A bus that raises for what goes to one node."""
+
+    def __init__(self, target: str, error: Exception) -> None:
+        super().__init__(lease_s=0.5)
+        self.target, self.error = target, error
+
+    async def put(self, queue: str, message: Any) -> None:
+        if queue.endswith(f"→{self.target}"):
+            raise self.error
+        await super().put(queue, message)
+
+
+@pytest.mark.parametrize("error", [ValueError("too large"), TypeError("too large")])
+@pytest.mark.parametrize(("target", "node"), [("start", "start"), ("end", "start")])
+async def test_what_the_bus_never_takes_ends_the_trace(world: World, target: str, node: str, error: Exception) -> None:
+    world.bus = Refusing(target, error)
+    await world.run(line(), "start")
+    client = await world.run(line())
+    trace = await client.submit("q")
+    async with asyncio.timeout(5):
+        with pytest.raises(FlowError, match=f"too large.*node {node!r}") as failure:
+            await trace.result()
+    assert failure.value.code == FlowErrorCode.MESSAGE_REFUSED
+    assert f"→{target}'" in failure.value.message
+
+
+async def test_a_node_whose_message_is_refused_does_not_run_again(world: World) -> None:
+    ran = 0
+
+    async def start(text: str, ctx: Context) -> str:
+        nonlocal ran
+        ran += 1
+        return text
+
+    world.bus = Refusing("end", ValueError("too large"))
+    flow = create(Node(start, policy=NodePolicy(max_retries=3)).to(Node(end)))
+    async with asyncio.timeout(5):
+        with pytest.raises(FlowError, match="'flow:start→end'") as failure:
+            await (await world.run(flow, "start")).ask("q")
+    assert (failure.value.code, failure.value.node_name, ran) == (FlowErrorCode.MESSAGE_REFUSED, "start", 1)
+
+
+@pytest.mark.parametrize("target", ["start", "end"])
+async def test_a_trace_can_go_on_elsewhere_where_the_bus_was_closed_here(world: World, target: str) -> None:
+    closed = Refusing(target, RuntimeError("closed"))
+    here = await world.run(line(), *({"start"} - {target}), message_bus=closed, resume=False)
+    trace = await here.submit(Message(payload="q", trace_id="t"))
+    async with asyncio.timeout(5):
+        with pytest.raises(FlowStopped, match="is closed"):
+            await trace.result()
+        await here.stop()
+        other = await world.run(line(), "start", "end", resume=False)
+        assert (await (await other.resume("t")).result()).payload == "q!"

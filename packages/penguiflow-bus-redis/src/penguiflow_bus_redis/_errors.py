@@ -5,7 +5,7 @@
     BusError                  a call of the bus failed; `code` says how
     ├── BusUnavailable        Redis could not be reached in time (url, waited_s)
     ├── BusRefused            Redis refused a command (command, reply)
-    ├── BusClosed             the bus was closed
+    ├── BusClosed             the bus was closed (also a RuntimeError)
     ├── BusMisconfigured      an option is not usable (also a ValueError)
     │   └── PartitionsDiffer  the queue was begun with another number of partitions (queue, here, there)
     └── MessageNotJson        the message is not what JSON can hold (queue, also a TypeError)
@@ -59,7 +59,7 @@ class BusRefused(BusError):
         self.reply = reply
 
 
-class BusClosed(BusError):
+class BusClosed(BusError, RuntimeError):
     """The bus was closed before the call was done."""
 
     code = "BUS_CLOSED"

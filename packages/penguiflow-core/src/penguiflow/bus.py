@@ -53,7 +53,15 @@ class MessageBus(Protocol):
     """
 
     async def put(self, queue: str, message: Any) -> None:
-        """Add a message; waits while the queue is full. Cancelled while it waits, nothing was added."""
+        """Add a message; waits while the queue is full. Cancelled while it waits, nothing was added.
+
+        Whoever sends goes by what is raised. With any other exception than these the message is put again, until it
+        is in or its trace has ended.
+
+        Raises:
+            ValueError, TypeError: neither now nor later does the bus take this message, or anything for this queue.
+            RuntimeError: the bus is closed.
+        """
         ...
 
     async def get(self, queue: str, timeout_s: float | None = None) -> Delivery | None:

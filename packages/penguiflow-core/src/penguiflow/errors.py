@@ -100,6 +100,8 @@ class FlowErrorCode(StrEnum):
     """The state store knows no trace with this id."""
     NOT_SERIALISABLE = "NOT_SERIALISABLE"
     """A payload that has to be written down, or to cross into another process, is not what JSON can hold."""
+    MESSAGE_REFUSED = "MESSAGE_REFUSED"
+    """The message bus never takes a message for a node in another process."""
     GRAPH_CHANGED = "GRAPH_CHANGED"
     """A trace was begun by a flow whose nodes or edges were others."""
     INTERRUPTED = "INTERRUPTED"

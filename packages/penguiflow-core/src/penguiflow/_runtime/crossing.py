@@ -19,7 +19,7 @@ from penguiflow._runtime.origin import OUTSIDE
 from penguiflow._runtime.relay import Relay
 from penguiflow._runtime.unit import Unit
 from penguiflow.bus import BatchedPuts, ExpiringQueues, MessageBus
-from penguiflow.errors import TraceOver
+from penguiflow.errors import FlowError, FlowErrorCode, FlowStopped, TraceOver
 from penguiflow.types import Json, Payload, StreamChunk
 
 if TYPE_CHECKING:
@@ -118,7 +118,8 @@ class Crossing:
                 value=sent.encoded,
             )
             by_queue.setdefault(self._queue(envelope.source, envelope.target), []).append(envelope.to_message())
-        await asyncio.gather(*(self._put(unit.run, queue, batch) for queue, batch in by_queue.items()))
+        name = ctx._station.name
+        await asyncio.gather(*(self._put(unit, name, queue, batch) for queue, batch in by_queue.items()))
 
     async def send_entries(self, unit: Unit, msg: Payload, targets: Sequence[str]) -> None:
         """Put the message that a trace begins with on the bus, for entry nodes elsewhere; not once it has ended."""
@@ -159,7 +160,7 @@ class Crossing:
             hop=index if value is None else 0,
             value=value,
         )
-        await self._put(unit.run, self._queue(OUTSIDE, target), [envelope.to_message()])
+        await self._put(unit, target, self._queue(OUTSIDE, target), [envelope.to_message()])
 
     def _envelope(self, run: Run, generation: int, **what: Any) -> Envelope:
         base = None
@@ -182,9 +183,14 @@ class Crossing:
     def _queue(self, source: str, target: str) -> str:
         return queue_name(self.journal.flow, self.journal.version, source, target)
 
-    async def _put(self, run: Run, queue: str, batch: list[dict[str, Any]]) -> None:
-        """Put messages on the bus, however long it is away; given up only with the run that sends them."""
-        delay_s = _FIRST_DELAY_S
+    async def _put(self, unit: Unit, node_name: str, queue: str, batch: list[dict[str, Any]]) -> None:
+        """Put messages on the bus, however long it is away; given up only with the run that sends them.
+
+        Raises:
+            FlowError: `MESSAGE_REFUSED`, the bus never takes them, which has ended the trace.
+            FlowStopped: the bus is closed, so the trace has to go on elsewhere.
+        """
+        run, delay_s = unit.run, _FIRST_DELAY_S
         while True:
             try:
                 if len(batch) > 1 and isinstance(self.bus, BatchedPuts):
@@ -196,9 +202,26 @@ class Crossing:
             except Exception as error:
                 if run.done:
                     raise run.ended_error() from error
+                self._give_up_where_final(unit, node_name, queue, error)
                 logger.warning("%s takes no message, which is tried again: %s", queue, describe(error))
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
+
+    def _give_up_where_final(self, unit: Unit, node_name: str, queue: str, error: Exception) -> None:
+        run = unit.run
+        if isinstance(error, ValueError | TypeError):
+            message = f"the message bus never takes this for queue {queue!r}: {describe(error)}"
+            refused = FlowError(run.trace_id, node_name, FlowErrorCode.MESSAGE_REFUSED, message, error)
+            run.fail(refused)
+            raise refused
+        if isinstance(error, RuntimeError):
+            message = f"the message bus is closed, so queue {queue!r} takes nothing; the trace can be resumed"
+            stopped = FlowStopped(run.trace_id, message)
+            run.fail(stopped)
+            submitted = self.journal.runtime.active.get(run.trace_id)
+            if submitted is not None and _follows(submitted, unit.generation):
+                submitted.fail(FlowStopped(run.trace_id, message))
+            raise stopped from error
 
     # What comes back
 
