@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from penguiflow._described import describe
@@ -90,6 +91,14 @@ async def _claim(journal: Journal, record: TraceRecord, *, force: bool) -> Lease
 
 async def take_up(journal: Journal, record: TraceRecord, lease: Lease) -> Run:
     """Run what is not recorded yet of a trace that was claimed."""
+    run, beginning = await begin_again(journal, record, lease)
+    # Whoever gives up waiting for admission leaves the trace at work.
+    await asyncio.shield(beginning)
+    return run
+
+
+async def begin_again(journal: Journal, record: TraceRecord, lease: Lease) -> tuple[Run, asyncio.Task[None]]:
+    """Return the run of a trace that was claimed, and what lets its message in."""
     start, runtime = record.start, journal.runtime
     first = start.entries[0] if start.entries else None
     try:
@@ -106,9 +115,7 @@ async def take_up(journal: Journal, record: TraceRecord, lease: Lease) -> Run:
     if start.deadline_s is not None:
         run.tighten_deadline(start.deadline_s)
     entries = [runtime.stations[name] for name in start.entries]
-    # By a task of its own: whoever gives up waiting for admission leaves the trace at work.
-    await asyncio.shield(journal.spawn(journal.begin(run, lease, msg, entries, steps=steps)))
-    return run
+    return run, journal.spawn(journal.begin(run, lease, msg, entries, steps=steps))
 
 
 async def _give_up(journal: Journal, lease: Lease) -> None:
@@ -146,11 +153,17 @@ def _differences(then: Mapping[str, Sequence[str]], now: Mapping[str, Sequence[s
 
 
 class Reclaimer:
-    """Looks for traces of the flow that nobody works on, and takes them up; at the start, and from time to time."""
+    """Looks for traces of the flow that nobody works on, and takes them up; at the start, and from time to time.
+
+    A store that hangs, or fails for one trace, holds up no other: each trace gets a third of a lease time.
+    """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._patience_s = journal.lease_s / 3
         self._refused: set[tuple[str, int]] = set()
+        self._unsure: dict[str, LeaseHolder] = {}
+        """Traces whose claim was not answered: they may be held in this process's name, and are not found then."""
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -167,52 +180,68 @@ class Reclaimer:
     async def _look(self) -> int:
         journal = self._journal
         limit = _BATCH + len(self._refused)
-        holders = await journal.store.unfinished(
-            journal.flow, owner=journal.owner.name, host=journal.owner.host, limit=limit
-        )
+        async with asyncio.timeout(self._patience_s):
+            found = await journal.store.unfinished(
+                journal.flow, owner=journal.owner.name, host=journal.owner.host, limit=limit
+            )
+        holders = {**self._unsure, **{holder.trace_id: holder for holder in found}}
+        self._unsure.clear()
         taken = 0
-        for holder in holders:
+        for trace_id, holder in holders.items():
             if not journal.runtime.accepting:
                 return 0
-            trace_id = holder.trace_id
             refused = (trace_id, holder.generation) in self._refused
             if not refused and trace_id not in journal.runtime.active and trace_id not in journal.taking:
-                with _taking(journal, trace_id):
-                    taken += await self._take(holder)
+                taken += await self._take(holder)
         return taken
 
     async def _take(self, holder: LeaseHolder) -> bool:
-        journal = self._journal
-        dead = is_dead(holder.owner, journal.owner)
-        if holder.remaining_s > 0 and not dead:
-            return False
-        record = await journal.store.load_trace(holder.trace_id)
-        if record is None or record.outcome.state != "running" or record.generation != holder.generation:
-            return False
-        if record.start.version != journal.version:
-            self._refuse(holder)
-            return False
+        journal, trace_id = self._journal, holder.trace_id
         try:
-            check_shape(journal, record)
-            claim = await journal.store.claim(
-                holder.trace_id,
-                "",
-                owner=journal.owner.name,
-                lease_s=journal.lease_s,
-                generation=holder.generation,
-                force=dead,
-            )
-            if claim.lease is None:
-                return False
-            await take_up(journal, record, claim.lease)
+            with _taking(journal, trace_id):
+                async with asyncio.timeout(self._patience_s):
+                    beginning = await self._claim(holder)
+                if beginning is None:
+                    return False
+                await asyncio.shield(beginning)
         except TraceActive:
             # Submitted here under the same id just now; the store refuses that.
             return False
         except FlowError as error:
-            logger.error("trace %s cannot go on here: %s", holder.trace_id, error)
+            logger.error("trace %s cannot go on here: %s", trace_id, error)
             self._refuse(holder)
             return False
+        except Exception as error:
+            logger.warning("trace %s could not be taken up, which is tried again: %s", trace_id, describe(error))
+            if len(self._unsure) < _REFUSED_CAP:
+                self._unsure[trace_id] = replace(holder, owner=journal.owner.name, remaining_s=0.0)
+            return False
         return True
+
+    async def _claim(self, holder: LeaseHolder) -> asyncio.Task[None] | None:
+        journal = self._journal
+        dead = is_dead(holder.owner, journal.owner)
+        if holder.remaining_s > 0 and not dead:
+            return None
+        record = await journal.store.load_trace(holder.trace_id)
+        if record is None or record.outcome.state != "running" or record.generation != holder.generation:
+            return None
+        if record.start.version != journal.version:
+            self._refuse(holder)
+            return None
+        check_shape(journal, record)
+        claim = await journal.store.claim(
+            holder.trace_id,
+            "",
+            owner=journal.owner.name,
+            lease_s=journal.lease_s,
+            generation=holder.generation,
+            force=dead,
+        )
+        if claim.lease is None:
+            return None
+        _, beginning = await begin_again(journal, record, claim.lease)
+        return beginning
 
     def _refuse(self, holder: LeaseHolder) -> None:
         if len(self._refused) >= _REFUSED_CAP:
