@@ -53,10 +53,11 @@ class Flaky(InMemoryStateStore):
         setattr(self, method, call)
 
 
-async def abandoned(store: InMemoryStateStore, flow: PenguiFlow) -> None:
-    """Leave trace "t" in the store as a process leaves it that stops before it ran."""
+async def abandoned(store: InMemoryStateStore, flow: PenguiFlow, *trace_ids: str) -> None:
+    """Leave traces, or trace "t", in the store as a process leaves them that stops before they ran."""
     flow.run(state_store=store, resume=False)
-    await flow.submit(Message(payload="x", trace_id="t"))
+    for trace_id in trace_ids or ("t",):
+        await flow.submit(Message(payload="x", trace_id=trace_id))
     await flow.stop(drain=False)
 
 
@@ -294,3 +295,61 @@ def test_a_program_that_ends_without_a_stop_leaves_its_traces_to_be_resumed(capl
     asyncio.run(program())
     assert asyncio.run(look()) == ["running", "running"]
     assert "destroyed" not in caplog.text
+
+
+async def ends(store: InMemoryStateStore, *trace_ids: str) -> None:
+    """Return when these traces have ended."""
+    async with create(Node(shout)).run(state_store=store, resume=False) as flow, asyncio.timeout(5):
+        for trace_id in trace_ids:
+            assert (await (await flow.attach(trace_id)).result()).payload == "X"
+
+
+@pytest.mark.parametrize("method", ["claim", "load_trace", "load_steps"])
+async def test_a_trace_that_the_store_fails_for_holds_up_no_other(method: str) -> None:
+    store = Flaky(method, failures=0)
+    await abandoned(store, create(Node(shout)), "t", "u")
+    store.failures = 1
+    # The next look comes after ten seconds.
+    async with create(Node(shout)).run(state_store=store, lease_s=30):
+        await store.failed.wait()
+        await ends(store, "u")
+
+
+@pytest.mark.parametrize("method", ["unfinished", "claim", "load_trace", "load_steps"])
+async def test_a_store_that_hangs_once_holds_up_abandoned_traces_for_a_while(method: str) -> None:
+    store = Flaky(method, failures=0, hang=True)
+    await abandoned(store, create(Node(shout)), "t", "u")
+    store.failures = 1
+    async with create(Node(shout)).run(state_store=store, lease_s=0.3):
+        await store.failed.wait()
+        await ends(store, "u", "t")
+
+
+async def test_a_claim_that_was_not_answered_is_made_again() -> None:
+    class Silent(InMemoryStateStore):
+        claims = 0
+
+        async def claim(self, *args: Any, **options: Any) -> Any:
+            claim = await super().claim(*args, **options)
+            self.claims += 1
+            if self.claims == 1:
+                await asyncio.Event().wait()
+            return claim
+
+    store = Silent()
+    await abandoned(store, create(Node(shout)))
+    async with create(Node(shout)).run(state_store=store, lease_s=0.3):
+        await ends(store, "t")
+
+
+@pytest.mark.parametrize("awaited", [True, False])
+async def test_a_cancel_that_the_store_does_not_take_says_so(awaited: bool, caplog: pytest.LogCaptureFixture) -> None:
+    store = Flaky("load_trace")
+    async with create(Node(shout)).run(state_store=store) as flow:
+        cancellation = flow.cancel("t")
+        if awaited:
+            with pytest.raises(FlowError, match=r"not cancelled.*the store is away") as failure:
+                await cancellation
+            assert failure.value.code == FlowErrorCode.STORE_FAILED
+    assert "the trace was not cancelled" in caplog.text
+    assert "please report" not in caplog.text

@@ -144,8 +144,11 @@ class Journal:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            logger.error("the journal of flow %r failed; please report this", self.flow, exc_info=task.exception())
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, FlowError):
+            logger.warning("flow %r: %s", self.flow, error)
+        elif error is not None:
+            logger.error("the journal of flow %r failed; please report this", self.flow, exc_info=error)
 
     # What begins
 
@@ -390,7 +393,19 @@ class Journal:
         return attached(self, record) if record.outcome.state == "running" else ended(self, record)
 
     async def cancel(self, trace_id: str) -> bool:
-        """Cancel a trace that this process neither runs nor follows; false if it is not running."""
+        """Cancel a trace that this process neither runs nor follows; false if it is not running.
+
+        Raises:
+            FlowError: `STORE_FAILED`, the store does not answer.
+        """
+        try:
+            async with asyncio.timeout(self.lease_s):
+                return await self._cancel(trace_id)
+        except Exception as error:
+            message = f"the trace was not cancelled, since the state store did not answer: {describe(error)}"
+            raise FlowError(trace_id, None, FlowErrorCode.STORE_FAILED, message, error) from error
+
+    async def _cancel(self, trace_id: str) -> bool:
         record = await self.store.load_trace(trace_id)
         if record is None or record.outcome.state != "running":
             return False
