@@ -202,6 +202,7 @@ async def test_version_0_3_over_http_json_is_answered_as_it_was_asked(serve: Any
     other_again = (await agent.client.get(f"/v1/tasks/{other['id']}")).json()
 
     assert (plain["kind"], plain_again["status"]["state"]) == ("task", "completed")
+    assert plain["task"] == plain_again
     assert other["history"][0]["content"] == [{"text": "hello"}]
     assert (other_again["status"]["state"], "kind" in other_again) == ("TASK_STATE_COMPLETED", False)
 

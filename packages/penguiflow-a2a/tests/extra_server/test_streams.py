@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
@@ -76,6 +77,18 @@ async def test_http_json_streams_bare_events(serve_for_real: Any) -> None:
 
     assert response.headers["content-type"].startswith("text/event-stream")
     assert lines[0].startswith('data: {"task":')
+
+
+async def test_http_json_of_0_3_names_its_events_and_has_what_json_rpc_has(serve_for_real: Any) -> None:
+    agent = await serve_for_real()
+    message = {"messageId": "m", "role": "user", "parts": [{"kind": "text", "text": "stream 2"}]}
+
+    text = (await agent.client.post("/v1/message:stream", json={"message": message})).text
+    events = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
+    named = [next(iter(event.items())) for event in events]
+
+    assert [name for name, _ in named] == ["task", "statusUpdate", "artifactUpdate", "artifactUpdate", "statusUpdate"]
+    assert all(event == {name: content, **content} for event, (name, content) in zip(events, named, strict=True))
 
 
 async def test_every_chunk_arrives_in_order(serve_for_real: Any) -> None:

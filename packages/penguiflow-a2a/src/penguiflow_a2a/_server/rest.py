@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +30,7 @@ from penguiflow_a2a._server.http import (
 )
 from penguiflow_a2a._server.operations import Operations
 from penguiflow_a2a._server.rest_paths import last_event_id
-from penguiflow_a2a._server.spellings import Spelling, dump
+from penguiflow_a2a._server.spellings import Spelling, dump, named_too
 from penguiflow_a2a._server.streams import send_stream
 
 __all__ = ["Rest"]
@@ -83,6 +84,8 @@ class Rest:
         result = await self._operations.call(operation, params, principal, spelling)
         if operation is Operation.DELETE_PUSH:
             result = b"{}"
+        elif operation is Operation.SEND and spelling is Spelling.V03:
+            result = named_too(json.loads(result)["kind"], result)
         await respond(send, 200, result, _media_type(headers, version), extra)
 
     async def _body(self, receive: Receive, headers: Headers) -> Any:
@@ -117,6 +120,7 @@ class Rest:
             heartbeat_s=self._limits.heartbeat_s,
             slow_reader_s=self._limits.slow_reader_s,
             headers=extra,
+            names=spelling is Spelling.V03,
         )
 
     def _spelling(self, operation: Operation, version: Version, body: Any, path: Mapping[str, str]) -> Spelling:

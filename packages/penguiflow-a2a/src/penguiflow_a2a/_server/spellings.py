@@ -11,7 +11,17 @@ from penguiflow_a2a._protocol.tasks import TaskState
 from penguiflow_a2a._protocol.v03 import Wire
 from penguiflow_a2a._server.records import status_json
 
-__all__ = ["ArtifactEvent", "ArtifactFrame", "ChunkEvent", "Event", "Spelling", "StatusEvent", "WireEvent", "dump"]
+__all__ = [
+    "ArtifactEvent",
+    "ArtifactFrame",
+    "ChunkEvent",
+    "Event",
+    "Spelling",
+    "StatusEvent",
+    "WireEvent",
+    "dump",
+    "named_too",
+]
 
 
 class Spelling(Enum):
@@ -35,10 +45,21 @@ def dump(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
+def named_too(member: str, bare: bytes) -> bytes:
+    """Return an object as version 0.3 gives it over HTTP+JSON: under the name of its kind, and bare beside that.
+
+    The specification has the name, and calls the bindings equivalent, so that some clients read what JSON-RPC has.
+    """
+    return b'{"%s":%s,%s' % (member.encode(), bare, bare[1:])
+
+
 class Event:
     """Something that happened to a task, as its streams are told of it."""
 
     __slots__ = ("_others", "_v1", "seq", "settles", "size")
+
+    member: str
+    """What version 1.0 calls it: `task`, `message`, `statusUpdate` or `artifactUpdate`."""
 
     def __init__(self) -> None:
         self.seq = -1
@@ -68,7 +89,7 @@ class Event:
 
 
 class WireEvent(Event):
-    """An event whose 1.0 form is given: `member` is `task`, `message`, `statusUpdate` or `artifactUpdate`."""
+    """An event whose 1.0 form is given."""
 
     __slots__ = ("content", "member")
 
@@ -92,6 +113,8 @@ class StatusEvent(Event):
 
     __slots__ = ("_at", "_head", "_message", "_state")
 
+    member = "statusUpdate"
+
     def __init__(self, head: bytes, state: TaskState, at: float, message: bytes | None) -> None:
         super().__init__()
         self._head = head
@@ -102,13 +125,15 @@ class StatusEvent(Event):
 
     def _write(self, spelling: Spelling) -> bytes:
         content = b'%s,"status":%s}' % (self._head, status_json(self._state, self._at, self._message))
-        return _written("statusUpdate", content, spelling)
+        return _written(self.member, content, spelling)
 
 
 class ArtifactEvent(Event):
     """A whole artifact."""
 
     __slots__ = ("_artifact", "_head")
+
+    member = "artifactUpdate"
 
     def __init__(self, head: bytes, artifact: bytes) -> None:
         super().__init__()
@@ -117,7 +142,7 @@ class ArtifactEvent(Event):
 
     def _write(self, spelling: Spelling) -> bytes:
         content = b'%s,"artifact":%s,"lastChunk":true}' % (self._head, self._artifact)
-        return _written("artifactUpdate", content, spelling)
+        return _written(self.member, content, spelling)
 
 
 class ArtifactFrame:
@@ -155,6 +180,8 @@ class ChunkEvent(Event):
     """A piece of a streamed artifact."""
 
     __slots__ = ("append", "frame", "last", "text")
+
+    member = "artifactUpdate"
 
     def __init__(self, frame: ArtifactFrame, text: bytes, *, append: bool, last: bool) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from penguiflow_a2a._protocol.errors import ErrorKind, ProtocolError
 from penguiflow_a2a._protocol.tasks import Message
 from penguiflow_a2a._server.http import Receive, Send
-from penguiflow_a2a._server.spellings import Event, Spelling, WireEvent
+from penguiflow_a2a._server.spellings import Event, Spelling, WireEvent, named_too
 
 if TYPE_CHECKING:
     from penguiflow_a2a._server.engine import Engine
@@ -151,9 +151,11 @@ async def send_stream(
     heartbeat_s: float,
     slow_reader_s: float,
     headers: list[tuple[bytes, bytes]] | None,
+    names: bool = False,
 ) -> None:
     """Send the events of a source until it ends or the client has left; each event between `before` and `after`.
 
+    With `names`, they are under the names of their kinds too; see `named_too`.
     A client that does not take what is sent for `slow_reader_s` seconds is left alone: its connection is dropped.
     """
     source.begin()
@@ -162,7 +164,7 @@ async def send_stream(
     try:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS + (headers or [])})
         async for events in source.batches(heartbeat_s):
-            body = b"".join(_frame(event, spelling, before, after) for event in events) if events else _COMMENT
+            body = b"".join(_frame(event, spelling, before, after, names) for event in events) or _COMMENT
             async with asyncio.timeout(slow_reader_s):
                 await send({"type": "http.response.body", "body": body, "more_body": True})
             is_complete = bool(events) and events[-1].settles
@@ -178,9 +180,10 @@ async def send_stream(
             await source.end(is_complete=is_complete)
 
 
-def _frame(event: Event, spelling: Spelling, before: bytes, after: bytes) -> bytes:
+def _frame(event: Event, spelling: Spelling, before: bytes, after: bytes, names: bool) -> bytes:
     number = b"id: %d\n" % event.seq if event.seq >= 0 else b""
-    return number + before + event.written(spelling) + after
+    written = event.written(spelling)
+    return number + before + (named_too(event.member, written) if names else written) + after
 
 
 async def _watch(receive: Receive, source: Source) -> None:
