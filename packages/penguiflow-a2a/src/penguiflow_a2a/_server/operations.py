@@ -29,7 +29,7 @@ from penguiflow_a2a._server.checks import check_id
 from penguiflow_a2a._server.elsewhere import StreamFromElsewhere
 from penguiflow_a2a._server.engine import Engine, extra_of
 from penguiflow_a2a._server.push import Pusher
-from penguiflow_a2a._server.records import TaskRecord
+from penguiflow_a2a._server.records import Artifacts, TaskRecord
 from penguiflow_a2a._server.spellings import Spelling, WireEvent, dump
 from penguiflow_a2a._server.store import from_token, to_token
 from penguiflow_a2a._server.streams import Source, TaskStream
@@ -143,10 +143,9 @@ class Operations:
         request = _read(ListTasksRequest, params)
         caller = self._caller(principal, request.tenant, request.context_id, request.page_token)
         page = await self._engine.list(caller.owner, request)
-        tasks = b",".join(
-            each.document(history_length=request.history_length, with_artifacts=request.include_artifacts)
-            for each in page.records
-        )
+        artifacts: Artifacts = "listed" if request.include_artifacts else "none"
+        documents = (each.document(history_length=request.history_length, artifacts=artifacts) for each in page.records)
+        tasks = b",".join(documents)
         rest = {
             "nextPageToken": page.next_token,
             "pageSize": request.page_size or 50,

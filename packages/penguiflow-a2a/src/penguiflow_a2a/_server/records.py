@@ -7,17 +7,21 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from penguiflow_a2a._protocol._base import timestamp, wire_json
 from penguiflow_a2a._protocol.requests import TaskPushNotificationConfig
 from penguiflow_a2a._protocol.tasks import Message, TaskState
 
-__all__ = ["TaskRecord", "json_string", "parse_timestamp", "status_json", "trace_id_of"]
+__all__ = ["Artifacts", "TaskRecord", "json_string", "parse_timestamp", "status_json", "trace_id_of"]
 
 
 # Shared by all tasks without any: a task that is kept should be few objects, since each costs the garbage collector.
 _NO_PUSH: Mapping[str, tuple[TaskPushNotificationConfig, int]] = MappingProxyType({})
+
+
+Artifacts: TypeAlias = Literal["any", "listed", "none"]
+"""Which artifacts are written of a task: those it has, those and else an empty list, or none."""
 
 
 def json_string(text: str) -> bytes:
@@ -141,13 +145,13 @@ class TaskRecord:
         self.artifacts[artifact_id] = artifact
         self._doc = None
 
-    def document(self, *, history_length: int | None = None, with_artifacts: bool = True) -> bytes:
+    def document(self, *, history_length: int | None = None, artifacts: Artifacts = "any") -> bytes:
         """Return the task as version 1.0 writes it, with at most so many of its latest messages."""
-        whole = history_length is None and with_artifacts
+        whole = history_length is None and artifacts == "any"
         if whole and self._doc is not None:
             return self._doc
         parts = [self.head, self.status]
-        if with_artifacts and self.artifacts:
+        if artifacts == "listed" or (artifacts == "any" and self.artifacts):
             parts += (b',"artifacts":[', b",".join(self.artifacts.values()), b"]")
         history = self.history if history_length is None else self.history[-history_length:] if history_length else ()
         if history:
