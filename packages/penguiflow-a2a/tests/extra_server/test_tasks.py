@@ -77,6 +77,17 @@ async def test_lists_are_filtered_and_leave_artifacts_out_unless_asked(serve: An
     assert since["result"]["nextPageToken"] == ""
 
 
+@pytest.mark.parametrize(("asked", "status"), [("true", 200), ("True", 200), ("yes", 400)])
+async def test_artifacts_are_asked_for_in_a_query(serve: Any, asked: str, status: int) -> None:
+    agent = await serve()
+    await agent.send("hello")
+
+    answer = await agent.client.get(f"/tasks?includeArtifacts={asked}", headers={"a2a-version": "1.0"})
+
+    assert answer.status_code == status
+    assert all(task["artifacts"] for task in answer.json().get("tasks", ()))
+
+
 async def test_a_push_configuration_does_not_change_a_tasks_place_in_lists(serve: Any) -> None:
     agent = await serve()
     ids = [(await agent.send(f"{number}"))["id"] for number in range(4)]

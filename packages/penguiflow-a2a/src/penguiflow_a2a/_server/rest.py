@@ -182,7 +182,7 @@ def _push_params(body: dict[str, Any], spelling: Spelling, task_id: str) -> dict
 
 
 def _flag(text: Any) -> Any:
-    return {"true": True, "false": False}.get(text, text) if isinstance(text, str) else text
+    return {"true": True, "false": False}.get(text.lower(), text) if isinstance(text, str) else text
 
 
 def _media_type(headers: Headers, version: Version) -> bytes:
