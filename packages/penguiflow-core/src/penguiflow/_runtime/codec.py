@@ -18,7 +18,7 @@ from penguiflow.errors import FlowError, FlowErrorCode, NotSerialisable
 from penguiflow.registry import ModelRegistry
 from penguiflow.types import WM, FinalAnswer, Headers, Json, Message, Payload, StreamChunk
 
-__all__ = ["Codec", "encode_value"]
+__all__ = ["Codec", "encode_chunk", "encode_value"]
 
 _OF_CORE: dict[str, type[BaseModel]] = {"wm": WM, "final": FinalAnswer, "chunk": StreamChunk}
 _TAGS = {WORKING: "wm", FINAL: "final", CHUNK: "chunk"}
@@ -45,6 +45,15 @@ def encode_value(value: Payload, *, trace_id: str | None, node_name: str | None)
     plain = _plain(value, "payload", trace_id, node_name)
     tag = _TAGS.get(kind)
     return {"v": plain} if tag is None else {"is": tag, "v": plain}
+
+
+def encode_chunk(chunk: StreamChunk, *, trace_id: str) -> Json:
+    """Return a chunk as JSON.
+
+    Raises:
+        NotSerialisable: its metadata holds something that JSON cannot; the error names where.
+    """
+    return _plain(chunk, "chunk", trace_id, None)
 
 
 def _plain(value: Any, root: str, trace_id: str | None, node_name: str | None) -> Json:

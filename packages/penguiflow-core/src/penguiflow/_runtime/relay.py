@@ -9,6 +9,7 @@ from typing import Any
 
 from penguiflow._described import describe
 from penguiflow._runtime.chunks import Chunks
+from penguiflow._runtime.codec import encode_chunk
 from penguiflow.bus import BatchedPuts, MessageBus
 from penguiflow.types import StreamChunk
 
@@ -93,7 +94,11 @@ class RelayedChunks(Chunks):
         await asyncio.sleep(0)
 
     def put_nowait(self, chunk: StreamChunk) -> None:
-        """Send a chunk."""
+        """Send a chunk.
+
+        Raises:
+            NotSerialisable: its metadata holds something that JSON cannot.
+        """
         marked = chunk.model_copy(update={"meta": {**chunk.meta, "attempt": self._attempt}})
         self._relay.put(
             self._reply_to,
@@ -101,6 +106,6 @@ class RelayedChunks(Chunks):
                 "kind": "chunk",
                 "trace_id": self._trace_id,
                 "generation": self._generation,
-                "chunk": marked.model_dump(mode="json"),
+                "chunk": encode_chunk(marked, trace_id=self._trace_id),
             },
         )
