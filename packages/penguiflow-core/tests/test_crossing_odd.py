@@ -309,3 +309,36 @@ async def test_a_trace_can_go_on_elsewhere_where_the_bus_was_closed_here(world: 
         await here.stop()
         other = await world.run(line(), "start", "end", resume=False)
         assert (await (await other.resume("t")).result()).payload == "q!"
+
+
+async def test_a_chunk_that_cannot_cross_names_node_and_field(world: World) -> None:
+    async def streams(text: str, ctx: Context) -> None:
+        await ctx.emit_chunk(text="a", meta={"usage": [{"handle": object()}]})
+
+    await world.run(create(Node(streams)), "streams")
+    client = await world.run(create(Node(streams)))
+    async with asyncio.timeout(5):
+        with pytest.raises(FlowError, match=r"chunk\.meta\['usage'\]\[0\]\['handle'\].*node 'streams'") as failure:
+            await client.ask("q")
+    assert failure.value.code == FlowErrorCode.NOT_SERIALISABLE
+
+
+async def test_what_a_resumed_trace_comes_to_is_told_to_who_resumed_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def streams(text: str, ctx: Context) -> str:
+        await ctx.emit_chunk(text="a")
+        return text
+
+    def flow() -> PenguiFlow:
+        return create(Node(start).to(Node(streams)))
+
+    monkeypatch.setattr("penguiflow._runtime.journal.POLL_S", 60)
+    bus = Refusing("streams", RuntimeError("closed"))
+    await (await world.run(flow(), "start", message_bus=bus, resume=False)).submit(Message(payload="q", trace_id="t"))
+    other = await world.run(flow(), "start", resume=False)
+    async with asyncio.timeout(5):
+        trace = await other.resume("t")
+        await world.run(flow(), "streams", resume=False)
+        assert [chunk.text async for chunk in trace.chunks()] == ["a"]
+        assert (await trace.result()).payload == "q"

@@ -355,7 +355,7 @@ class PenguiFlow:
     async def attach(self, trace_id: str) -> Trace:
         """Return the handle of a trace that was submitted anywhere, to await it or to cancel it.
 
-        Chunks go to the process that submitted it.
+        Chunks go to the process that submitted or resumed it.
 
         Raises:
             TraceUnknown: the store knows no such trace.

@@ -112,6 +112,9 @@ async def begin_again(journal: Journal, record: TraceRecord, lease: Lease) -> tu
         raise
     run.pending += 1
     run.priority = start.priority
+    if journal.crossing is not None:
+        # Whoever submitted it is gone; what has left already still names them.
+        run.reply_to = journal.crossing.reply_queue
     if start.deadline_s is not None:
         run.tighten_deadline(start.deadline_s)
     entries = [runtime.stations[name] for name in start.entries]
