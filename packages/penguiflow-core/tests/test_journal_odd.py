@@ -12,6 +12,7 @@ from penguiflow import (
     Context,
     FlowError,
     FlowErrorCode,
+    FlowStopped,
     InMemoryStateStore,
     InProcBus,
     Message,
@@ -307,7 +308,7 @@ async def ends(store: InMemoryStateStore, *trace_ids: str) -> None:
 @pytest.mark.parametrize("method", ["claim", "load_trace", "load_steps"])
 async def test_a_trace_that_the_store_fails_for_holds_up_no_other(method: str) -> None:
     store = Flaky(method, failures=0)
-    await abandoned(store, create(Node(shout)), "t", "u")
+    await abandoned(store, create(Node(hangs, name="shout")), "t", "u")
     store.failures = 1
     # The next look comes after ten seconds.
     async with create(Node(shout)).run(state_store=store, lease_s=30):
@@ -318,7 +319,7 @@ async def test_a_trace_that_the_store_fails_for_holds_up_no_other(method: str) -
 @pytest.mark.parametrize("method", ["unfinished", "claim", "load_trace", "load_steps"])
 async def test_a_store_that_hangs_once_holds_up_abandoned_traces_for_a_while(method: str) -> None:
     store = Flaky(method, failures=0, hang=True)
-    await abandoned(store, create(Node(shout)), "t", "u")
+    await abandoned(store, create(Node(hangs, name="shout")), "t", "u")
     store.failures = 1
     async with create(Node(shout)).run(state_store=store, lease_s=0.3):
         await store.failed.wait()
@@ -353,3 +354,56 @@ async def test_a_cancel_that_the_store_does_not_take_says_so(awaited: bool, capl
             assert failure.value.code == FlowErrorCode.STORE_FAILED
     assert "the trace was not cancelled" in caplog.text
     assert "please report" not in caplog.text
+
+
+class Late(InMemoryStateStore):
+    """A store that begins a trace when it is let go, also where the call was cancelled before that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = asyncio.Event()
+        self.opening = asyncio.Event()
+        self.finished = asyncio.Event()
+
+    async def open_trace(self, *args: Any, **options: Any) -> Any:
+        async def open_late() -> Any:
+            await self.let_go.wait()
+            return await InMemoryStateStore.open_trace(self, *args, **options)
+
+        self.opening.set()
+        return await asyncio.shield(asyncio.ensure_future(open_late()))
+
+    async def finish_trace(self, *args: Any, **options: Any) -> Any:
+        outcome = await super().finish_trace(*args, **options)
+        self.finished.set()
+        return outcome
+
+
+async def test_a_cancelled_submission_that_begins_late_is_cancelled_in_the_store() -> None:
+    store = Late()
+    async with create(Node(shout)).run(state_store=store, resume=False) as flow:
+        submission = asyncio.ensure_future(flow.submit(Message(payload="x", trace_id="t")))
+        await store.opening.wait()
+        submission.cancel()
+        await asyncio.wait([submission])
+        assert submission.cancelled()
+        assert flow.active_traces == []
+        store.let_go.set()
+        async with asyncio.timeout(5):
+            await store.finished.wait()
+    record = await store.load_trace("t")
+    assert record is not None
+    assert record.outcome.state == "cancelled"
+
+
+async def test_a_submission_ends_with_the_flow_though_the_store_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penguiflow._runtime.runtime._FLUSH_S", 0.1)
+    store = Flaky("open_trace", hang=True)
+    flow = create(Node(shout))
+    flow.run(state_store=store, resume=False)
+    submission = asyncio.ensure_future(flow.submit("x"))
+    await store.failed.wait()
+    async with asyncio.timeout(5):
+        await flow.stop(drain=False)
+        with pytest.raises(FlowStopped):
+            await submission

@@ -196,12 +196,28 @@ class Journal:
         await self.begin(run, lease, msg, entries)
 
     async def _open_trace(self, run: Run, start: TraceStart) -> Lease:
+        # By a task of its own: a store that is cancelled may still commit, and nobody would be told of that.
+        opening = self.spawn(self._try_opening(start))
+        try:
+            opened = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if opening.cancelled() and task is not None and not task.cancelling():
+                raise FlowStopped(run.trace_id, "the flow was stopped before the trace had begun") from None
+            if not (self.aborted or loop_shuts_down()):
+                self.spawn(self._take_back(opening, run.trace_id))
+            raise
+        if isinstance(opened, Lease):
+            return opened
+        if isinstance(opened, FlowError):
+            raise opened
+        raise self.runtime.store_failed(run, "could not begin the trace", opened) from opened
+
+    async def _try_opening(self, start: TraceStart) -> Lease | Exception:
         try:
             return await self.store.open_trace(start, owner=self.owner.name, lease_s=self.lease_s)
-        except FlowError:
-            raise
         except Exception as error:
-            raise self.runtime.store_failed(run, "could not begin the trace", error) from error
+            return error
 
     def _open_run(self, msg: Payload) -> Run:
         message = msg if kind_of(msg) is MESSAGE else None
@@ -234,25 +250,43 @@ class Journal:
 
     def _give_up_opening(self, run: Run, error: BaseException) -> None:
         """End a run that may not be in the store; if it is, nobody will go on with it."""
-        if isinstance(error, FlowError):
-            run.fail(error)
-            if error.code != FlowErrorCode.STORE_FAILED:
-                return
-        run.fail(TraceCancelled(run.trace_id, "the submission was cancelled, or failed, before the trace began"))
-        if not (self.aborted or loop_shuts_down()):
+        if not isinstance(error, FlowError):
+            run.fail(TraceCancelled(run.trace_id, "the submission was cancelled before the trace began"))
+            return
+        run.fail(error)
+        if error.code == FlowErrorCode.STORE_FAILED and not (self.aborted or loop_shuts_down()):
             self.spawn(self._forsake(run.trace_id))
 
+    async def _take_back(self, opening: asyncio.Task[Lease | Exception], trace_id: str) -> None:
+        """Cancel a trace whose submission was cancelled, once the store has said whether it has begun."""
+        opened = await opening
+        if isinstance(opened, Lease):
+            await self._cancel_opened(trace_id, opened.generation)
+        elif not isinstance(opened, FlowError):
+            await self._forsake(trace_id)
+
     async def _forsake(self, trace_id: str) -> None:
+        """Cancel a trace that may have begun although the store has failed."""
         try:
             record = await self.store.load_trace(trace_id)
-            if trace_id in self.runtime.active:
-                # Submitted again meanwhile: the record is of that.
-                return
-            if record is not None and any(holder.owner == self.owner.name for holder in record.holders):
-                cancelled = TraceOutcome(state="cancelled", error=TraceCancelled(trace_id).to_payload())
-                await self.store.finish_trace(trace_id, cancelled, generation=record.generation)
         except Exception as error:
-            logger.warning("trace %s may have begun in the store and is abandoned: %s", trace_id, describe(error))
+            self._warn_of_abandoned(trace_id, error)
+            return
+        # Where it was submitted again meanwhile, the record is of that.
+        if record is None or trace_id in self.runtime.active:
+            return
+        if any(holder.owner == self.owner.name for holder in record.holders):
+            await self._cancel_opened(trace_id, record.generation)
+
+    async def _cancel_opened(self, trace_id: str, generation: int) -> None:
+        cancelled = TraceOutcome(state="cancelled", error=TraceCancelled(trace_id).to_payload())
+        try:
+            await self.store.finish_trace(trace_id, cancelled, generation=generation)
+        except Exception as error:
+            self._warn_of_abandoned(trace_id, error)
+
+    def _warn_of_abandoned(self, trace_id: str, error: Exception) -> None:
+        logger.warning("trace %s may have begun in the store and is abandoned: %s", trace_id, describe(error))
 
     async def begin(
         self,
