@@ -34,7 +34,7 @@ async def test_json_is_taken_by_either_name_and_with_a_charset(serve: Any) -> No
         assert "result" in response.json()
 
 
-async def test_a_body_that_is_too_large_is_refused_before_it_is_read(serve: Any) -> None:
+async def test_a_body_that_is_far_too_large_is_refused_before_it_is_read(serve: Any) -> None:
     agent = await serve(limits=ServerLimits(max_body_bytes=1000))
     sent = 0
 
@@ -49,6 +49,21 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_read(serve: Any)
 
     assert (streamed.status_code, declared.status_code) == (413, 413)
     assert sent < 100
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+async def test_a_client_whose_body_is_too_large_is_told_so(serve_for_real: Any, is_declared: bool) -> None:
+    agent = await serve_for_real(limits=ServerLimits(max_body_bytes=4 * 2**20))
+    # More than what fits into the buffers of a connection, which the client has to get rid of before it reads.
+    body = b" " * (24 * 2**20)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 2**20):
+            yield body[start : start + 2**20]
+
+    answer = await agent.client.post("/", content=body if is_declared else pieces(), headers=JSON)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, -32054)
 
 
 async def test_a_client_that_stops_sending_is_not_waited_for(serve_for_real: Any) -> None:

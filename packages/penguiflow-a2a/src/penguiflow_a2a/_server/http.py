@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
@@ -35,6 +36,8 @@ Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers: TypeAlias = dict[str, str]
 
+# How many times as much as a body may hold is read of one that is larger, and thrown away.
+_DISCARDED = 8
 _JSON_TYPES = frozenset({"application/json", "application/a2a+json"})
 
 
@@ -112,23 +115,31 @@ def require_json(headers: Headers) -> None:
 
 
 async def read_body(receive: Receive, headers: Headers, limits: ServerLimits) -> bytes:
-    """Return the body of a request; one that is too large is not read to its end.
+    """Return the body of a request; one that is far too large is not read to its end.
 
     Raises:
         ProtocolError: it is too large, or takes too long.
         Disconnected: the client has left.
     """
     length = headers.get("content-length", "")
-    if length.isdigit() and int(length) > limits.max_body_bytes:
-        raise _too_large(limits)
+    declared = int(length) if length.isdigit() else 0
     try:
         async with asyncio.timeout(limits.body_timeout_s):
-            return await _read(receive, limits)
+            if declared <= limits.max_body_bytes:
+                body = await _read(receive, limits)
+                if body is not None:
+                    return body
     except TimeoutError:
         raise ProtocolError(ErrorKind.INVALID_REQUEST, "The request took too long to arrive") from None
+    if declared <= _DISCARDED * limits.max_body_bytes:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limits.body_timeout_s):
+                await _discard(receive, limits)
+    raise _too_large(limits)
 
 
-async def _read(receive: Receive, limits: ServerLimits) -> bytes:
+async def _read(receive: Receive, limits: ServerLimits) -> bytes | None:
+    """Return a body, or None where it is too large and has more to come than was read."""
     pieces: list[bytes] = []
     size = 0
     while True:
@@ -136,24 +147,31 @@ async def _read(receive: Receive, limits: ServerLimits) -> bytes:
         if message["type"] == "http.disconnect":
             raise Disconnected
         piece: bytes = message.get("body", b"")
-        if not message.get("more_body", False):
-            if not pieces:
-                return piece if len(piece) <= limits.max_body_bytes else _refuse(limits)
-            pieces.append(piece)
-            return b"".join(pieces) if size + len(piece) <= limits.max_body_bytes else _refuse(limits)
-        pieces.append(piece)
         size += len(piece)
+        if not message.get("more_body", False):
+            if size > limits.max_body_bytes:
+                raise _too_large(limits)
+            return b"".join([*pieces, piece]) if pieces else piece
         if size > limits.max_body_bytes:
-            raise _too_large(limits)
+            return None
+        pieces.append(piece)
 
 
-def _refuse(limits: ServerLimits) -> bytes:
-    raise _too_large(limits)
+async def _discard(receive: Receive, limits: ServerLimits) -> None:
+    """Let a client come to the end of its body: most read no answer before, and find the connection closed."""
+    left = _DISCARDED * limits.max_body_bytes
+    while left > 0:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        left -= len(message.get("body", b""))
+        if not message.get("more_body", False):
+            return
 
 
 def _too_large(limits: ServerLimits) -> ProtocolError:
     text = f"The request is larger than {limits.max_body_bytes} bytes"
-    # What is left of the body is not read, so the connection cannot be used again.
+    # Of what is left of the body not all is read, so the connection cannot be used again.
     return ProtocolError(ErrorKind.PAYLOAD_TOO_LARGE, text, headers={"connection": "close"})
 
 

@@ -38,7 +38,7 @@ class ServerLimits:
     """The bounds of a server; each is finite unless set to None."""
 
     max_body_bytes: int = 10 * 1024 * 1024
-    """The size of a request; a larger one is refused with 413 before it is read."""
+    """The size of a request; a larger one is refused with 413, and none of it is kept."""
     max_json_depth: int = 64
     """How deep the JSON of a request may nest."""
     max_id_chars: int = 256
