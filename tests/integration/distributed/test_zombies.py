@@ -1,12 +1,15 @@
-"""Workers that are stopped past their lease and woken when another has done their work: they write nothing."""
+"""Processes that are stopped past their lease and woken when another has their work: they write nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,3 +71,43 @@ async def test_a_worker_that_wakes_too_late_writes_nothing(shop: Any, scale: Cal
         " tried to write it down: none of their writes was accepted"
     )
     assert shop.had_effect
+
+
+@contextlib.asynccontextmanager
+async def submitter(shop: Any, number: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Give a process that has submitted an order, and has begun to run it."""
+    where = ["--state", shop.postgres.dsn, "--ledger", str(shop.ledger_path), "--pause", "1"]
+    program = str(Path(__file__).with_name("shop.py"))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, program, "--submit", str(number), *where, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        await until(lambda: began(shop, process.pid), "the order")
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+
+
+def began(shop: Any, pid: int) -> bool:
+    """Say whether a process has begun to work on the order."""
+    return any(line.split()[3] == str(pid) for line in shop.ledger_path.read_text().splitlines())
+
+
+@pytest.mark.timeout(120)
+async def test_a_submitter_that_wakes_too_late_is_told_what_its_trace_came_to(shop: Any) -> None:
+    from penguiflow_state.postgres import PostgresStateStore
+
+    flow = shop.module.build(shop.module.Ledger(shop.ledger_path), pause_s=2.0, version=shop.module.ALONE)
+    async with asyncio.timeout(90), PostgresStateStore(shop.postgres.dsn) as store, submitter(shop, 7) as zombie:
+        zombie.send_signal(signal.SIGSTOP)
+        trace_id = (await store.list_traces(flow="shop", state="running"))[0].start.trace_id
+        async with flow.run(state_store=store, lease_s=shop.module.LEASE_S):
+            await until(lambda: began(shop, os.getpid()), "the takeover")
+            zombie.send_signal(signal.SIGCONT)
+            printed, _ = await zombie.communicate()
+            await (await flow.attach(trace_id)).result()
+        steps = await store.load_steps(trace_id)
+
+    assert printed.decode().strip() == shop.module.answer_to(7)
+    assert len({step.message_id for step in steps}) == len(steps) == 6
