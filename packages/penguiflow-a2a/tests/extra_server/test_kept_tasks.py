@@ -162,16 +162,52 @@ async def test_a_task_at_work_elsewhere_is_followed_through_the_store(serve_for_
     assert int(found[-1]["id"]) == 5
 
 
-async def test_a_task_at_work_elsewhere_takes_no_message_here(serve: Any) -> None:
-    store = InMemoryStateStore()
-    first, second = await serve(store=store), await serve(make_flow({}), store=store)
-    task = await first.send("wait here", now=True)
-    await second.reaches(task["id"], "TASK_STATE_WORKING")
+async def a_task_at_work_elsewhere(serve: Any, gate: asyncio.Event, **limits: Any) -> tuple[Any, dict[str, Any]]:
+    """Have a task at work in one process until the gate opens; another one, and a message to the task."""
 
-    message = {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "x"}], "taskId": task["id"]}
+    async def act(text: str, ctx: Context) -> InputRequired:
+        await gate.wait()
+        return InputRequired("which?")
+
+    store = InMemoryStateStore()
+    first = await serve(create(Node(act).to()), store=store)
+    second = await serve(make_flow({}), store=store, limits=ServerLimits(**limits))
+    task = await first.send("x", now=True)
+    await second.reaches(task["id"], "TASK_STATE_WORKING")
+    return second, {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "hello"}], "taskId": task["id"]}
+
+
+async def test_a_message_waits_for_a_task_at_work_elsewhere(serve: Any) -> None:
+    gate = asyncio.Event()
+    second, message = await a_task_at_work_elsewhere(serve, gate)
+    waiting = asyncio.create_task(second.rpc("SendMessage", {"message": message}))
+    await asyncio.sleep(0)
+    gate.set()
+
+    task = (await waiting)["result"]["task"]
+
+    assert task["status"]["state"] == "TASK_STATE_COMPLETED"
+    assert [each["parts"][0]["text"] for each in task["history"]] == ["x", "which?", "hello"]
+
+
+async def test_a_message_waits_no_longer_for_a_task_elsewhere_than_it_may(serve: Any) -> None:
+    second, message = await a_task_at_work_elsewhere(serve, asyncio.Event(), max_turn_wait_s=0.05)
+
     answer = await second.rpc("SendMessage", {"message": message})
 
     assert answer["error"]["code"] == -32056
+
+
+async def test_more_messages_than_may_wait_for_a_task_elsewhere_are_refused(serve: Any) -> None:
+    gate = asyncio.Event()
+    second, message = await a_task_at_work_elsewhere(serve, gate, max_queued_messages=1)
+    calls = [asyncio.create_task(second.rpc("SendMessage", {"message": message})) for _ in range(2)]
+
+    refused, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+
+    assert [call.result()["error"]["code"] for call in refused] == [-32053]
+    gate.set()
+    await asyncio.wait(calls)
 
 
 def a_durable_flow(gate: asyncio.Event, store: InMemoryStateStore) -> PenguiFlow:

@@ -106,6 +106,8 @@ class Engine:
         self._open_streams = 0
         self._runners: set[asyncio.Task[None]] = set()
         self._by_message: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._waiting: dict[str, int] = {}
+        """How many messages wait here for a task at work in another process."""
 
     @property
     def active(self) -> int:
@@ -387,20 +389,41 @@ class Engine:
         if message.context_id and message.context_id != record.context_id:
             text = "the message's contextId is not that of its task"
             raise ProtocolError(ErrorKind.INVALID_PARAMS, text, violations=[("message.contextId", text)])
+        if live is None and not record.state.is_settled:
+            record, live = await self._wait_for_turn(record)
         if record.state.is_terminal:
             text = f"The task is {record.state.name.lower()} and takes no more messages; start a new one"
             raise ProtocolError(ErrorKind.UNSUPPORTED_OPERATION, text, metadata={"taskId": record.id})
         if len(record.history) >= self.limits.max_history:
             raise ProtocolError(ErrorKind.RESOURCE_EXHAUSTED, "The task has too many messages")
-        if live is None and not record.state.is_settled:
-            text = "The task is at work in another process; send the message again when it asks for input"
-            raise ProtocolError(ErrorKind.UNAVAILABLE, text, headers={"retry-after": "1"})
         if live is None:
             live = self.adopt(record)
         if live.queued >= self.limits.max_queued_messages:
-            text = "Too many messages wait for the task already"
-            raise ProtocolError(ErrorKind.RESOURCE_EXHAUSTED, text, headers={"retry-after": "1"})
+            raise _too_many_messages()
         return live
+
+    async def _wait_for_turn(self, record: TaskRecord) -> tuple[TaskRecord, LiveTask | None]:
+        """Return a task once the process that works on it has settled it, and this process's own of it, if it has one now.
+
+        Raises:
+            ProtocolError: that takes too long, or too many messages wait for it.
+        """
+        waiting = self._waiting.get(record.id, 0)
+        if waiting >= self.limits.max_queued_messages:
+            raise _too_many_messages()
+        self._waiting[record.id] = waiting + 1
+        try:
+            async with asyncio.timeout(self.limits.max_turn_wait_s):
+                record = await settled_elsewhere(self.store, record)
+        except TimeoutError:
+            text = "The task is at work in another process; send the message again when it asks for input"
+            raise ProtocolError(ErrorKind.UNAVAILABLE, text, headers={"retry-after": "1"}) from None
+        finally:
+            self._waiting[record.id] -= 1
+            if not self._waiting[record.id]:
+                del self._waiting[record.id]
+        live = self._live.get(record.id)
+        return (record, None) if live is None else (live.record, live)
 
     def adopt(self, record: TaskRecord) -> LiveTask:
         """Take a settled task up, as it is in the store."""
@@ -462,3 +485,8 @@ def _as_message(values: list[Any]) -> Message:
         if value is not None:
             parts += value.parts if isinstance(value, Artifact) else parts_of(value)
     return Message(message_id=new_id(), role=Role.AGENT, parts=parts)
+
+
+def _too_many_messages() -> ProtocolError:
+    text = "Too many messages wait for the task already"
+    return ProtocolError(ErrorKind.RESOURCE_EXHAUSTED, text, headers={"retry-after": "1"})

@@ -61,6 +61,8 @@ class ServerLimits:
     """How many of them may be one owner's; more are refused with 429."""
     max_queued_messages: int = 16
     """How many messages to a task at work wait for their turn."""
+    max_turn_wait_s: float = 10.0
+    """How long a message waits for a task at work in another process; then it is refused with 503."""
     max_streams: int = 1000
     """How many streams may be open."""
     max_streams_per_owner: int = 64
