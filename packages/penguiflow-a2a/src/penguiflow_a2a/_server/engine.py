@@ -403,7 +403,7 @@ class Engine:
         return live
 
     async def _wait_for_turn(self, record: TaskRecord) -> tuple[TaskRecord, LiveTask | None]:
-        """Return a task once the process that works on it has settled it, and this process's own of it, if it has one now.
+        """Return a task that another process has settled by now, and what this process has of it, if anything.
 
         Raises:
             ProtocolError: that takes too long, or too many messages wait for it.
