@@ -226,6 +226,15 @@ fn blocks_of_another_size_are_refused() {
 }
 
 #[test]
+fn pins_that_are_over_are_no_leases() {
+    let engine = engine(8);
+    let cache = cache(&engine, "model");
+    store(&cache, 0..2);
+    cache.hint(packed(&names(0..2)), Action::Pin { for_: Duration::ZERO }).unwrap();
+    assert_eq!(engine.stats().leases, 0);
+}
+
+#[test]
 fn pinned_blocks_stay_until_released() {
     let engine = engine(8);
     let cache = cache(&engine, "model");

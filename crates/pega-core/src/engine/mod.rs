@@ -214,6 +214,8 @@ impl PegaEngine {
     /// The state of the engine.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        // Nobody need take a lease for those of pins to be over.
+        self.store.leases.end_overdue();
         Stats {
             entries: self.len() as u64,
             memory_used_bytes: self.store.arena.used_bytes(),
