@@ -12,15 +12,20 @@ from pegaflow_vllm._errors import SettingsError
 _UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _UNITS |= {f"{prefix}i": 2 ** (10 * power) for power, prefix in enumerate("KMGT", start=1)}
 
+_TOO_MANY_BYTES = 1 << 63
+"""No file and no memory is so large."""
+
 
 def _size(value: object) -> int:
     """Read a number of bytes, or text like 8GiB."""
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]i?|)B?", value) if isinstance(value, str) else None
-    if found is None or float(found[1]) <= 0:
+    size: float = 0
+    if isinstance(value, int) and not isinstance(value, bool):
+        size = value
+    elif isinstance(value, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]i?|)B?", value)):
+        size = float(found[1]) * _UNITS[found[2]]
+    if not 1 <= size < _TOO_MANY_BYTES:
         raise ValueError("is a number of bytes or text like '8GiB'")
-    return int(float(found[1]) * _UNITS[found[2]])
+    return int(size)
 
 
 def _seconds(value: object) -> float:
@@ -36,7 +41,10 @@ def _text(value: object) -> str:
 
 
 def _path(value: object) -> Path:
-    return Path(_text(value)).expanduser().absolute()
+    try:
+        return Path(_text(value)).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("is a path whose ~ stands for a directory here") from None
 
 
 def _flag(value: object) -> bool:
@@ -140,7 +148,7 @@ class Settings:
         values = {}
         for name, value in extra_config.items():
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+                near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)[0]
                 raise SettingsError(name, f"is not known; did you mean {near!r}?")
             try:
                 values[name] = known[name].metadata["read"](value)

@@ -30,6 +30,14 @@ def test_sizes_are_numbers_or_text_with_a_unit() -> None:
         ("memory", "much"),
         ("memory", 0),
         ("memory", True),
+        ("memory", "0.1B"),
+        ("memory", "9" * 400),
+        ("memory", 1 << 80),
+        ("memory", ["8GiB"]),
+        ("tenant", {"name": "a"}),
+        ("load_threads", True),
+        ("max_pinned", -1),
+        ("disk", 5),
         ("load_failure", "retry"),
         ("break_even", -1),
         ("lookup_timeout_s", 0),
@@ -55,3 +63,13 @@ def test_settings_of_a_sidecar_go_with_one_that_is_started_here() -> None:
 def test_paths_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert Settings.read({"disk": "kv"}).disk == tmp_path / "kv"
+
+
+def test_a_path_that_nobody_has_is_refused() -> None:
+    with pytest.raises(SettingsError, match="disk"):
+        Settings.read({"disk": "~nobody-has-this-name/kv"})
+
+
+def test_a_key_that_is_no_text_is_refused() -> None:
+    with pytest.raises(SettingsError, match="is not known"):
+        Settings.read({5: "x"})  # type: ignore[dict-item]
