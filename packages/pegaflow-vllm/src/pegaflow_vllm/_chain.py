@@ -30,7 +30,7 @@ def root(identity: bytes, *, salt: str = "", adapter: bytes = b"") -> bytes:
         salt: The tenant's, from the request.
         adapter: A hash over the content of the adapter; none for the model itself.
     """
-    parts = (b"pegaflow-vllm/1", identity, salt.encode(), adapter)
+    parts = (b"pegaflow-vllm/1", identity, salt.encode("utf-8", "surrogatepass"), adapter)
     return hashlib.sha256(b"".join(struct.pack("<Q", len(part)) + part for part in parts)).digest()
 
 

@@ -70,7 +70,7 @@ class PegaKVConnector(KVConnectorBase_V1, SupportsHMA):
             self._link,
             settings,
             roles,
-            _identity.Names(identity, block_tokens),
+            _identity.Names(identity, block_tokens, hashes_media=_identity.hashes_media(self._vllm_config)),
             block_tokens=block_tokens,
             windows=windows,
             world_size=self._vllm_config.parallel_config.world_size,

@@ -65,9 +65,10 @@ def _of_envelope(envelope: Any) -> dict[str, Any]:
 
 
 def _seconds(value: object, longest_s: float) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+    # Compared before it is converted: a whole number may be too large for a float.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         return None
-    return min(float(value), longest_s)
+    return float(min(value, longest_s))
 
 
 def _count(value: object) -> int:

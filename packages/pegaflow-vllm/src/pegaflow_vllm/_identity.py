@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,23 @@ _log = logging.getLogger("vllm.pegaflow")
 
 _NAMES_ONLY = ("_name_or_path", "transformers_version")
 """Keys of a model's configuration that say where it is and who wrote it, and nothing about its KV."""
+
+_READ_LENGTH = ("longrope", "llama4")
+"""What is in the configuration of models that ask for `max_model_len`: for their rotary factors (Phi 3), or to scale
+their queries (Llama 4)."""
+
+_MEDIA = (
+    "mm_processor_kwargs",
+    "media_io_kwargs",
+    "mm_device_do_normalize",
+    "mm_encoder_attn_dtype",
+    "video_pruning_rate",
+    "video_pruning_method",
+)
+"""Settings that change what is computed of an image or sound and are in no hash of it."""
+
+_CONTENT = re.compile("[0-9a-f]{64}|[0-9a-f]{128}")
+"""How vLLM's hashes over images and sounds look: blake3, SHA-256 or SHA-512."""
 
 
 def of_engine(vllm_config: Any, kv_cache_config: Any, settings: Settings) -> bytes:
@@ -33,17 +51,20 @@ def _facts(vllm_config: Any, kv_cache_config: Any, settings: Settings) -> dict[s
     model, cache, parallel = vllm_config.model_config, vllm_config.cache_config, vllm_config.parallel_config
     speculative, lora = vllm_config.speculative_config, vllm_config.lora_config
     draft = None if speculative is None else getattr(speculative, "draft_model_config", None)
+    architecture = _architecture(model)
     return {
         "vllm": VLLM_VERSION,
         "device": device_kind(),
         "tenant": settings.tenant,
-        "architecture": _architecture(model),
+        "architecture": architecture,
+        "length": model.max_model_len if _depends_on_length(architecture) else None,
+        "media": _media(model),
         "weights": settings.model_identity or weights(model, vllm_config.load_config),
         "draft": None if draft is None else [_architecture(draft), draft.model, draft.revision],
         "speculative": None if speculative is None else [speculative.method, speculative.num_speculative_tokens],
         "adapters": None if lora is None else str(lora.lora_dtype),
         "dtype": str(model.dtype),
-        "quantization": model.quantization,
+        "quantization": [model.quantization, getattr(model, "quantization_config", None)],
         "cache_dtype": cache.cache_dtype,
         "block_tokens": cache.block_size,
         "layout": kv_cache_config.kv_cache_layout,
@@ -57,6 +78,25 @@ def _facts(vllm_config: Any, kv_cache_config: Any, settings: Settings) -> dict[s
 
 def _architecture(model: Any) -> dict[str, Any]:
     return {name: item for name, item in model.hf_config.to_dict().items() if name not in _NAMES_ONLY}
+
+
+def _depends_on_length(architecture: dict[str, Any]) -> bool:
+    """Say whether the longest prompt that an engine takes changes what it computes of a short one."""
+    text = json.dumps(architecture, default=str)
+    return any(name in text for name in _READ_LENGTH)
+
+
+def _media(model: Any) -> dict[str, Any] | None:
+    """Give what an engine makes of images and sounds, whose hashes are of what came in."""
+    media = getattr(model, "multimodal_config", None)
+    return None if media is None else {name: getattr(media, name, None) for name in _MEDIA}
+
+
+def hashes_media(vllm_config: Any) -> bool:
+    """Say whether vLLM names images and sounds by their content; it counts them where it caches nothing itself."""
+    media = getattr(vllm_config.model_config, "multimodal_config", None)
+    is_cached = vllm_config.cache_config.enable_prefix_caching
+    return bool(is_cached or media is None or media.mm_processor_cache_gb)
 
 
 def weights(model: Any, load: Any) -> str:
@@ -100,6 +140,13 @@ class Adapters:
 
     def digest(self, adapter: Any) -> bytes | None:
         """Give a hash over the files of an adapter; None if they are not here, or changed after it was loaded."""
+        try:
+            return self._digest(adapter)
+        except OSError as error:
+            _log.warning("pegaflow: adapter %r cannot be read: its KV is not kept: %s", adapter.lora_name, error)
+            return None
+
+    def _digest(self, adapter: Any) -> bytes | None:
         path = local(adapter.lora_path)
         files = [] if path is None else _adapter_files(path)
         now = signature(files)
@@ -126,9 +173,10 @@ def _adapter_files(path: Path) -> list[Path]:
 class Names:
     """Begins the names of the blocks of requests."""
 
-    def __init__(self, identity: bytes, block_tokens: int) -> None:
+    def __init__(self, identity: bytes, block_tokens: int, *, hashes_media: bool) -> None:
         self._identity = identity
         self._block_tokens = block_tokens
+        self._hashes_media = hashes_media
         self._adapters = Adapters()
 
     def begin_anew(self, epoch: bytes) -> None:
@@ -138,6 +186,8 @@ class Names:
     def chain(self, request: Any) -> Chain | None:
         """Begin the names of a request's blocks; None if nobody else may use them."""
         if request.prompt_embeds is not None or request.resumable or request.pooling_params is not None:
+            return None
+        if not all(self._is_content(feature) for feature in request.mm_features):
             return None
         adapter: bytes | None = b""
         if request.lora_request is not None:
@@ -150,3 +200,8 @@ class Names:
         ]
         start = _chain.root(self._identity, salt=request.cache_salt or "", adapter=adapter)
         return Chain(start, self._block_tokens, insets)
+
+    def _is_content(self, feature: Any) -> bool:
+        """Say whether an image or sound is named by its content, and not by a number or by whoever sent it."""
+        # Behind the name of an adapter, if there is one.
+        return self._hashes_media and _CONTENT.fullmatch(feature.identifier.rpartition(":")[2]) is not None
