@@ -1,5 +1,6 @@
 """Weights are told apart by their bytes, and read once."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,7 +8,7 @@ import pytest
 
 from pegaflow_vllm import IdentityError
 from pegaflow_vllm._identity import Adapters, weights
-from pegaflow_vllm._weights import digest_of, weight_files
+from pegaflow_vllm._weights import _Remembered, digest_of, weight_files
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +52,39 @@ def test_files_that_have_not_changed_are_not_read_again(model: Path, cache: Path
     digest = known.read_text().rpartition(": ")[2][1:65]
     known.write_text(known.read_text().replace(digest, "0" * 64))
     assert digest_of(weight_files(model)) != first
+
+
+@pytest.mark.parametrize("damage", ["[]", "null", "{", "[" * 100_000, '{"NAME": 5}', '{"NAME": "short"}'])
+def test_what_is_remembered_may_be_damaged(model: Path, cache: Path, damage: str) -> None:
+    first = digest_of(weight_files(model))
+    known = cache / "pegaflow/weights.json"
+    (name,) = json.loads(known.read_text())
+    known.write_text(damage.replace('"NAME"', json.dumps(name)))
+    assert digest_of(weight_files(model)) == first
+    assert list(json.loads(known.read_text())) == [name]
+
+
+def test_what_two_processes_hash_at_once_is_remembered_of_both(model: Path, cache: Path) -> None:
+    one, other = _Remembered(), _Remembered()
+    (model / "second.safetensors").write_bytes(b"second")
+    for remembered, file in zip((one, other), weight_files(model), strict=True):
+        remembered.digest(file)
+        remembered.save()
+    assert len(_Remembered()._known) == 2
+    assert [file.name for file in (cache / "pegaflow").iterdir()] == ["weights.json"]
+
+
+def test_a_user_without_a_home_hashes_each_time(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = digest_of(weight_files(model))
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    assert digest_of(weight_files(model)) == first
+
+
+def test_what_is_made_of_images_is_told_by_a_file(model: Path) -> None:
+    before = named(model)
+    (model / "preprocessor_config.json").write_text('{"image_mean": 0.5}')
+    assert named(model) != before
 
 
 def test_a_name_of_hugging_faces_cache_is_taken_for_the_bytes(tmp_path: Path) -> None:
@@ -106,3 +140,10 @@ def test_an_adapter_that_changes_after_it_was_loaded_is_not_kept(model: Path) ->
 
 def test_an_adapter_that_is_not_here_has_no_blocks(tmp_path: Path) -> None:
     assert Adapters().digest(adapter(tmp_path / "nothing")) is None
+
+
+def test_an_adapter_that_vanishes_has_no_blocks(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapters = Adapters()
+    assert adapters.digest(adapter(model)) is not None
+    monkeypatch.setattr("pegaflow_vllm._identity.weight_files", lambda path: [path / "gone.safetensors"])
+    assert adapters.digest(adapter(model)) is None
