@@ -20,18 +20,22 @@ class Progress:
     def __init__(self, name: str, threads: int, *, is_patient: bool = False) -> None:
         start = _be_patient if is_patient else None
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name, initializer=start)
-        self._changed = threading.Event()
+        self._ended = threading.Condition()
 
     def start(self, work: Callable[..., Any], *arguments: Any) -> "Future[Any]":
         """Run `work` on a thread."""
         future = self._pool.submit(work, *arguments)
-        future.add_done_callback(lambda _: self._changed.set())
+        future.add_done_callback(self._tell)
         return future
 
-    def wait(self, timeout_s: float) -> None:
-        """Wait until a transfer has ended since the last call, or for so long."""
-        self._changed.wait(timeout_s)
-        self._changed.clear()
+    def wait(self, is_over: Callable[[], bool], timeout_s: float) -> None:
+        """Wait until something is over, which is asked each time a transfer has ended, or for so long."""
+        with self._ended:
+            self._ended.wait_for(is_over, timeout_s)
+
+    def _tell(self, _: "Future[Any]") -> None:
+        with self._ended:
+            self._ended.notify_all()
 
     def close(self) -> None:
         """Wait for what is under way; what has not begun is dropped."""

@@ -22,17 +22,32 @@ _IDLE_WAIT_S = 0.005
 """How long a step without computation waits for a transfer: short enough that a new request hardly waits for it."""
 
 _TELLING_TOKENS = 64
-"""A step that computes fewer says little about the time that a token of a prompt takes."""
+"""A step or load of fewer says little about the time that a token takes."""
 
 _PART_BYTES = 16 << 20
 """The least that a load gives to each of several threads."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """What became of a share of a load."""
+
+    bad: list[tuple[int, int]]
+    """The piece and position of what could not be had."""
+
+    began_s: float
+    ended_s: float
 
 
 @dataclass
 class _Loading:
     load: Load
     began_s: float
-    parts: "list[Future[list[tuple[int, int]]]]" = field(default_factory=list)
+    parts: "list[Future[_Loaded]]" = field(default_factory=list)
+
+    @property
+    def is_over(self) -> bool:
+        return all(part.done() for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -132,15 +147,22 @@ class WorkerSide:
     def finished_loads(self, step: StepMetadata) -> tuple[set[str], set[str]]:
         """Give the requests whose loads are over, and which of them failed."""
         if not step.tokens and (self._loading or self._saving or step.waits):
-            (self._loads if self._loading else self._saves).wait(_IDLE_WAIT_S)
+            self._wait()
         finished, failed = set(), set()
         for request_id, loading in list(self._loading.items()):
-            if all(part.done() for part in loading.parts):
+            if loading.is_over:
                 del self._loading[request_id]
                 finished.add(request_id)
                 if not self._end_load(loading):
                     failed.add(request_id)
         return finished, failed
+
+    def _wait(self) -> None:
+        """Wait a little for a load that a request waits for, or else for a save."""
+        if self._loading:
+            self._loads.wait(lambda: any(loading.is_over for loading in self._loading.values()), _IDLE_WAIT_S)
+        else:
+            self._saves.wait(lambda: any(save.done() for save in self._saving.values()), _IDLE_WAIT_S)
 
     def take_bad_blocks(self) -> set[int]:
         """Give the blocks that could not be loaded, once."""
@@ -173,8 +195,9 @@ class WorkerSide:
         sizes = (len(piece.block_ids) * self._names.block_bytes[piece.group] for piece in load.pieces)
         return max(1, min(self._load_threads, sum(sizes) // _PART_BYTES))
 
-    def _load(self, session: Session | None, load: Load, part: int, parts: int) -> list[tuple[int, int]]:
-        """Copy a share of each piece in; give the piece and position of what could not be had."""
+    def _load(self, session: Session | None, load: Load, part: int, parts: int) -> _Loaded:
+        """Copy a share of each piece in."""
+        began_s = time.monotonic()
         bad: list[tuple[int, int]] = []
         tokens = load.tokens[self._rank] if self._rank < len(load.tokens) else (0,) * len(load.pieces)
         for number, (piece, token) in enumerate(zip(load.pieces, tokens, strict=True)):
@@ -189,17 +212,15 @@ class WorkerSide:
                 except PegaError as error:
                     self._link.failed(session, error)
             bad += [(number, position) for position in failed]
-        return bad
+        return _Loaded(bad, began_s, time.monotonic())
 
     def _end_load(self, loading: _Loading) -> bool:
         """Count a load that is over; give whether all of it is there."""
         pieces = loading.load.pieces
-        took_s = time.monotonic() - loading.began_s
-        bad: list[tuple[int, int]] | None = []
-        for part in loading.parts:
-            found = _result(part)
-            bad = None if bad is None or found is None else bad + found
-        if bad is None:
+        parts: list[_Loaded | None] = [_result(part) for part in loading.parts]
+        loads = [part for part in parts if part is not None]
+        bad = [found for part in loads for found in part.bad]
+        if len(loads) < len(parts):
             bad = [
                 (number, position) for number, piece in enumerate(pieces) for position in range(len(piece.block_ids))
             ]
@@ -209,10 +230,12 @@ class WorkerSide:
         loaded -= sum(self._names.block_bytes[pieces[number].group] for number, _ in bad)
         self.figures.count("failed_blocks", len(bad))
         self.figures.count("loaded_bytes", loaded)
-        self.figures.time("load_seconds", took_s)
-        if not bad:
-            tokens = max(len(piece.block_ids) for piece in pieces) * self._block_tokens
-            self._load_s_per_token = took_s / tokens
+        tokens = max(len(piece.block_ids) for piece in pieces) * self._block_tokens
+        ended_s = max((part.ended_s for part in loads), default=loading.began_s)
+        self.figures.time("load_seconds", ended_s - loading.began_s)
+        if not bad and tokens >= _TELLING_TOKENS:
+            # Of the copying alone: what it waited for other loads, or for the end of a step, is no trait of it.
+            self._load_s_per_token = (ended_s - min(part.began_s for part in loads)) / tokens
         return not bad
 
     def _save(self, save: Save, fence: Fence) -> _Stored:
@@ -237,7 +260,9 @@ class WorkerSide:
         there = cache.match_prefix(piece.names)
         refused = self._pages[piece.group].save(cache, piece.names, piece.block_ids, fence)
         count = len(piece.names) // HASH_BYTES
-        return (count - there - len(refused)) * self._names.block_bytes[piece.group], len(refused)
+        # What was there may have been evicted since, and then found no room.
+        stored = max(0, count - there - len(refused))
+        return stored * self._names.block_bytes[piece.group], len(refused)
 
 
 def _result(future: "Future[Any]") -> Any:
