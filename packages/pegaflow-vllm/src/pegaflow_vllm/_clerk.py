@@ -1,10 +1,11 @@
 """Hints on their way to the sidecar, off the scheduler's thread."""
 
-import heapq
+import logging
 import queue
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -15,6 +16,11 @@ from pegaflow_vllm._link import Link, Session
 
 _MOST_WAITING = 256
 """Hints beyond these are dropped: the sidecar is slow, and they only make things faster."""
+
+_CLOSING_S = 5
+"""How long the end of an engine waits for its last hints."""
+
+_log = logging.getLogger("vllm.pegaflow")
 
 Action = Literal["pin", "prefetch", "release", "next_use"]
 
@@ -33,7 +39,7 @@ class Clerk:
     def __init__(self, link: Link, *, most_pinned: int) -> None:
         self._link = link
         self._most_pinned = most_pinned
-        self._pinned: list[tuple[float, int]] = []
+        self._pinned: dict[bytes, float] = {}
         self._waiting: queue.Queue[_Hint | None] = queue.Queue(_MOST_WAITING)
         self._thread: threading.Thread | None = None
         self.dropped = 0
@@ -46,28 +52,32 @@ class Clerk:
     def finished(self, namespaces: Sequence[str], names: bytes, hints: Hints) -> None:
         """Say what becomes of the blocks of a request that is over."""
         if hints.is_over:
+            for name in _each(names):
+                self._pinned.pop(name, None)
             self._put(_Hint(namespaces, names, "release"))
             return
         if hints.next_use_s is not None:
             self._put(_Hint(namespaces, names, "next_use", hints.next_use_s))
-        if hints.pin_s is not None and self._may_pin(len(names) // HASH_BYTES, hints.pin_s):
+        if hints.pin_s is not None and self._may_pin(names, hints.pin_s):
             self._put(_Hint(namespaces, names, "pin", hints.pin_s))
 
     def close(self) -> None:
         """End the thread, once it has passed on what waits."""
         if self._thread is not None and self._thread.is_alive():
-            self._waiting.put(None)
-            self._thread.join(timeout=5)
+            with suppress(queue.Full):
+                self._waiting.put(None, timeout=_CLOSING_S)
+            self._thread.join(_CLOSING_S)
 
-    def _may_pin(self, blocks: int, pin_s: float) -> bool:
-        """Bound what requests have pinned at once, by counting each pin until its time is over."""
-        now = time.monotonic()
-        while self._pinned and self._pinned[0][0] <= now:
-            heapq.heappop(self._pinned)
-        if blocks + sum(pinned for _, pinned in self._pinned) > self._most_pinned:
+    def _may_pin(self, names: bytes, pin_s: float) -> bool:
+        """Bound what requests have pinned at once, by counting each block until its time is over or it is released."""
+        now_s = time.monotonic()
+        pinned = dict.fromkeys(_each(names), now_s + pin_s)
+        if len(self._pinned.keys() | pinned) > self._most_pinned:
+            self._pinned = {name: until_s for name, until_s in self._pinned.items() if until_s > now_s}
+        if len(self._pinned.keys() | pinned) > self._most_pinned:
             self.dropped += 1
             return False
-        heapq.heappush(self._pinned, (now + pin_s, blocks))
+        self._pinned |= pinned
         return True
 
     def _put(self, hint: _Hint) -> None:
@@ -81,7 +91,15 @@ class Clerk:
 
     def _run(self) -> None:
         while (hint := self._waiting.get()) is not None:
-            self._link.call(partial(_tell, hint=hint), None)
+            try:
+                self._link.call(partial(_tell, hint=hint), None)
+            except Exception:  # Whatever is wrong with one hint, the next may be right.
+                _log.exception("pegaflow: a hint failed")
+                self.dropped += 1
+
+
+def _each(names: bytes) -> list[bytes]:
+    return [names[at : at + HASH_BYTES] for at in range(0, len(names), HASH_BYTES)]
 
 
 def _tell(session: Session, hint: _Hint) -> None:

@@ -1,5 +1,6 @@
 """The scheduler's side: what is looked up, loaded and saved."""
 
+import itertools
 import os
 import time
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from pegaflow_vllm._metadata import Load, Piece, RankNames, StepMetadata, Worker
 from pegaflow_vllm._metrics import Figures
 from pegaflow_vllm._saving import Saving
 from pegaflow_vllm._settings import Settings
+from pegaflow_vllm._shared import Recent
 
 
 @dataclass
@@ -33,6 +35,9 @@ class _Tracked:
     """None for a request whose KV nobody else may use."""
 
     hints: Hints
+    number: int
+    """No other request has it, whatever its id."""
+
     saved: int = 0
     """The blocks, from the start, that were handed to the workers to be saved."""
 
@@ -98,7 +103,9 @@ class SchedulerSide:
         self._tracked: dict[str, _Tracked] = {}
         self._loads: list[Load] = []
         self._loading: dict[str, _Loading] = {}
-        self._over: dict[str, tuple[bytes, Hints]] = {}
+        self._numbers = itertools.count()
+        self._over: dict[int, tuple[bytes, str | None, Hints]] = {}
+        self._recent = Recent()
         self._events: list[KVCacheEvent] = []
         self._waiting = 0
         self._told_disconnects = self._told_dropped = 0
@@ -116,7 +123,7 @@ class SchedulerSide:
     def add(self, request: Any) -> None:
         """Take note of a new request."""
         hints = _hints.read(request, longest_s=self._settings.max_pin_s)
-        tracked = _Tracked(request, self._names.chain(request), hints)
+        tracked = _Tracked(request, self._names.chain(request), hints, next(self._numbers))
         self._tracked[request.request_id] = tracked
         if hints.await_blocks and self._roles.loads:
             tracked.awaited_until_s = time.monotonic() + self._settings.handoff_timeout_s
@@ -208,7 +215,7 @@ class SchedulerSide:
         told = self._saved(tracked, chain, tracked.saved, full) if self._roles.tells else None
         tracked.saved = full
         if pieces:
-            step.saves.append(self._saving.begin(request.request_id, pieces, told))
+            step.saves.append(self._saving.begin(tracked.number, pieces, told))
 
     def _pieces(
         self, chain: Chain, block_ids: Sequence[Sequence[int]], first: int, last: int, *, is_load: bool
@@ -251,24 +258,34 @@ class SchedulerSide:
         self._break_even.learn(report)
         over, stored = self._saving.end(report)
         self._events += [_events.stored(saved, self._block_tokens) for saved in stored]
-        for request_id in over:
-            if request_id in self._over:
-                self._clerk.finished(self._lookup.namespaces, *self._over.pop(request_id))
+        for number in over:
+            if number in self._over:
+                self._pass_on(*self._over.pop(number))
 
     def finish(self, request: Any) -> dict[str, Any] | None:
         """Forget a request; give what another engine may want to know of it. A load under way goes on."""
         tracked = self._tracked.pop(request.request_id, None)
         if tracked is None or tracked.chain is None or not self._is_known:
             return None
-        hints = tracked.hints
+        hints, session = tracked.hints, getattr(request, "session_id", None)
+        names = tracked.chain.packed(0, len(tracked.chain))
         if hints.pin_s or hints.next_use_s or hints.is_over:
-            names = tracked.chain.packed(0, len(tracked.chain))
-            if self._saving.has(request.request_id):
-                self._over[request.request_id] = (names, hints)
+            if self._saving.has(tracked.number):
+                self._over[tracked.number] = (names, session, hints)
             else:
-                self._clerk.finished(self._lookup.namespaces, names, hints)
+                self._pass_on(names, session, hints)
+        if not hints.is_over:
+            self._recent.end(names, session)
         blocks = min(tracked.saved, request.num_prompt_tokens // self._block_tokens)
         return {_hints.KEY: {"await_blocks": blocks}} if self._roles.announces and blocks else None
+
+    def _pass_on(self, names: bytes, session: str | None, hints: Hints) -> None:
+        """Tell the sidecar what becomes of the blocks of a request that is over, and stored."""
+        if hints.is_over:
+            chains = [tracked.chain for tracked in self._tracked.values() if tracked.chain is not None]
+            names = self._recent.own(names, session, [chain.packed(0, len(chain)) for chain in chains])
+        if names:
+            self._clerk.finished(self._lookup.namespaces, names, hints)
 
     def reset(self) -> bool:
         """Share nothing with what was stored before, as after a change of the weights."""
