@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from penguiflow import Context, FlowError, Message, Node, NodePolicy, TraceCancelled, create, join_k
-from penguiflow.state import JoinPart, TraceOutcome, TraceStart
+from penguiflow.state import JoinPart, StoredEvent, TraceOutcome, TraceStart
+from penguiflow_cli._timeline import timeline
 
 Pf = Any
 
@@ -173,3 +174,13 @@ def test_a_join_is_a_node_like_any_other(pf: Pf) -> None:
 
     assert "first\trun\t\t" in shown
     assert "both\trun" in shown
+
+
+def test_the_end_of_a_node_is_told_of_the_process_that_ran_it_and_not_of_one_that_died() -> None:
+    def event(ts: float, kind: str, **data: Any) -> StoredEvent:
+        return {"trace_id": "t", "ts": ts, "kind": kind, "data": {"node_name": "hotel", "attempt": 0, **data}}
+
+    dead, alive = timeline([event(1, "node_start"), event(7, "node_start"), event(9, "node_end", latency_ms=2000.0)])
+
+    assert (dead.ts, dead.took_s, dead.outcome) == (1, None, "running")
+    assert (alive.ts, alive.took_s, alive.outcome) == (7, 2.0, "ok")

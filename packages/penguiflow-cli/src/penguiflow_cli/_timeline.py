@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -20,7 +20,7 @@ _LEFT_OUT = frozenset({"fetch"})
 _OUTSIDE = "OpenSea"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Entry:
     """One line of a timeline."""
 
@@ -55,9 +55,9 @@ class _Teller:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
-        # What runs, by kind, node and attempt. A node that runs several messages of a trace at once ends them in an
-        # order that events do not tell: the first to begin is taken for the first to end.
-        self._open: defaultdict[tuple[str, str, int], deque[Entry]] = defaultdict(deque)
+        # What runs, by kind, node and attempt. There may be several of one key: a node that runs messages of a trace
+        # side by side, or one whose process died, which never ends.
+        self._open: defaultdict[tuple[str, str, int], list[Entry]] = defaultdict(list)
         self._last_of: dict[str, Entry] = {}
 
     def tell(self, event: StoredEvent) -> None:
@@ -101,7 +101,7 @@ class _Teller:
         data = event["data"]
         key = (what, data.get("node_name") or "", int(data.get("attempt") or 0))
         # A node may fail before it is called, because its input does not fit.
-        entry = self._open[key].popleft() if self._open[key] else self._append(event, what)
+        entry = _taken(self._open[key], event) if self._open[key] else self._append(event, what)
         entry.end(event, outcome)
         return entry
 
@@ -138,6 +138,17 @@ def timeline(events: Iterable[StoredEvent]) -> list[Entry]:
     for event in events:
         teller.tell(event)
     return teller.entries
+
+
+def _taken(begun: list[Entry], event: StoredEvent) -> Entry:
+    """Take out what an event ends: the entry that began as long before it as the event says, else the first."""
+    latency_ms = event["data"].get("latency_ms")
+    if latency_ms is None:
+        return begun.pop(0)
+    began = event["ts"] - latency_ms / 1000
+    entry = min(begun, key=lambda entry: abs(entry.ts - began))
+    begun.remove(entry)
+    return entry
 
 
 def _error(data: dict[str, Any]) -> str:
