@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import penguiflow_cli
+from penguiflow_cli.main import main
 
 Pf = Any
 
@@ -29,6 +30,18 @@ def test_a_command_of_another_package_runs(pf: Pf) -> None:
 def test_a_plugin_that_cannot_be_imported_harms_no_other(pf: Pf) -> None:
     assert "Not usable" in pf("--help").stdout
     assert "shelf_that_is_not_there:app cannot be imported" in pf("astray", "x", "--y", status=4).stderr
+
+
+def test_a_command_whose_package_is_missing_names_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("penguiflow_cli._plugins.found", lambda group: {})
+    monkeypatch.setattr(sys, "argv", ["pf", "a2a", "serve", "greeter:flow", "--port", "1"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == 4
+    assert "pip install 'penguiflow[a2a]'" in capsys.readouterr().err
 
 
 def test_the_version_is_that_of_the_package(pf: Pf) -> None:

@@ -13,7 +13,7 @@ from penguiflow.state import StateStore
 from penguiflow_cli._exits import Exit, fail, usage
 from penguiflow_cli._nearest import nearest
 
-__all__ = ["BUSES", "COMMANDS", "STORES", "found", "open_bus", "open_store"]
+__all__ = ["BUSES", "COMMANDS", "EXTRAS_OF_COMMANDS", "STORES", "found", "open_bus", "open_store"]
 
 COMMANDS = "penguiflow.cli"
 """The group of commands: each name is a subcommand, each value a `typer.Typer`."""
@@ -23,6 +23,9 @@ STORES = "penguiflow.stores"
 
 BUSES = "penguiflow.buses"
 """The group of buses, as `STORES`."""
+
+EXTRAS_OF_COMMANDS = {"a2a": "a2a"}
+"""What to install for a command that one of our other packages brings."""
 
 # What to install for a scheme that nobody here serves.
 _EXTRAS = {

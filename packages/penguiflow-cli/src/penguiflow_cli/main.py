@@ -29,7 +29,10 @@ class _Commands(typer.core.TyperGroup):
         own = super().get_command(ctx, cmd_name)
         point = _plugins.found(_plugins.COMMANDS).get(cmd_name) if own is None else None
         if point is None:
-            return own
+            missing = _plugins.EXTRAS_OF_COMMANDS.get(cmd_name) if own is None else None
+            return (
+                own if missing is None else _unusable(cmd_name, f"not installed; pip install 'penguiflow[{missing}]'")
+            )
         try:
             command = typer.main.get_command(point.load())
         except Exception as error:
