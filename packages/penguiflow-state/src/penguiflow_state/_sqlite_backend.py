@@ -10,7 +10,7 @@ from typing import Any
 
 from penguiflow_state import _reads
 from penguiflow_state._encoding import spill
-from penguiflow_state._errors import StateStoreError, StoreFull, StoreUnavailable
+from penguiflow_state._errors import SchemaMismatch, StateStoreError, StoreFull, StoreUnavailable
 from penguiflow_state._requests import Answer, EventRow, Request
 from penguiflow_state._sqlite_schema import migrate
 from penguiflow_state._sqlite_writes import WRITES
@@ -188,6 +188,8 @@ def explain(path: str, error: BaseException) -> BaseException:
         return StoreUnavailable(path, f"another process holds it too long ({error}); raise busy_timeout_s", error)
     if code in _UNREACHED:
         return StoreUnavailable(path, f"{error}; check the folder, its permissions and its disk", error)
+    if code == sqlite3.SQLITE_NOTADB:
+        return SchemaMismatch(path, "the file is not a database; name a file of its own for the store", error)
     return StateStoreError(path, str(error), error)
 
 
