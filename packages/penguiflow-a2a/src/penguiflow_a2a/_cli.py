@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +13,7 @@ try:
 except ImportError as _error:
     raise ImportError('pf a2a needs typer: pip install "penguiflow-a2a[server]"', name="typer") from _error
 
-from penguiflow import PenguiFlow
+from penguiflow import FlowDefinitionError, PenguiFlow
 
 __all__ = ["app"]
 
@@ -43,15 +44,27 @@ def serve(
     served = load(flow)
     if not isinstance(served, PenguiFlow):
         raise typer.BadParameter(f"{flow} is {served!r}, which is no flow", param_hint="FLOW")
+    kept = None if store is None else load(store)
+    who = None if auth is None else load(auth, calls=False)
+    if who is not None and not callable(who):
+        raise typer.BadParameter(f"{auth} is {who!r}, which is no function", param_hint="--auth")
+    _refuse_taken(host, port)
     described = describe(served, url=url or f"http://{_reachable(host)}:{port}")
-    application = create_a2a_app(
-        served,
-        card=described,
-        card_format=_card_format(card),
-        store=None if store is None else load(store),
-        auth=None if auth is None else load(auth, calls=False),
-    )
+    try:
+        application = create_a2a_app(served, card=described, card_format=_card_format(card), store=kept, auth=who)
+    except FlowDefinitionError as error:
+        raise typer.BadParameter(str(error)) from error
     uvicorn.run(application, host=host, port=port, timeout_graceful_shutdown=15)
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    """Say which option to change where the address is not to be had; uvicorn would end with a status of its own."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        problem = f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port or --host"
+        raise typer.BadParameter(problem, param_hint="--port") from error
 
 
 def load(target: str, *, calls: bool = True) -> Any:
@@ -61,6 +74,8 @@ def load(target: str, *, calls: bool = True) -> Any:
         BadParameter: there is none.
     """
     module, colon, name = target.partition(":")
+    if name.startswith("//"):
+        raise typer.BadParameter(f"{target!r} is a URL; make it in a module, and name it as module:name")
     if not colon or not module or not name:
         raise typer.BadParameter(f"{target!r} is not of the form module:name")
     here = str(Path.cwd())
@@ -68,10 +83,10 @@ def load(target: str, *, calls: bool = True) -> Any:
         sys.path.insert(0, here)
     try:
         found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is not None and not module.startswith(error.name):
-            raise
-        raise typer.BadParameter(f"there is no module {module!r} here or in the environment") from error
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
+            raise typer.BadParameter(f"there is no module {module!r} here or in the environment") from error
+        raise typer.BadParameter(f"{module!r} cannot be imported: {type(error).__name__}: {error}") from error
     for step in name.split("."):
         if not hasattr(found, step):
             raise typer.BadParameter(f"module {module!r} has no {name!r}")
