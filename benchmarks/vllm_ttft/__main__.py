@@ -19,7 +19,9 @@ SUITES = ("cold", "warm", "partly", "restart", "miss", "throughput", "agents")
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.vllm_ttft", description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}; default: all")
-    parser.add_argument("--pairs", type=int, default=20, help="rounds of warm hits and of misses; default: %(default)s")
+    parser.add_argument(
+        "--pairs", type=int, default=20, help="rounds of hits and misses, half as many of throughput; %(default)s"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="rounds of what takes seconds; default: %(default)s")
     parser.add_argument(
         "--lengths", type=int, nargs="+", default=[1024, 2048, 4096, 8192], help="of prompts, in tokens; %(default)s"
@@ -63,7 +65,7 @@ def _measure(arguments: argparse.Namespace, directory: Path) -> Iterator[Measure
         if "miss" in suites:
             yield from _cases.missed(engines, min(arguments.lengths), pairs)
         if "throughput" in suites:
-            yield from _cases.throughput(engines, 2 * rounds)
+            yield from _cases.throughput(engines, max(2 * rounds, pairs // 2))
         if "agents" in suites:
             yield from _sessions.agents(engines)
 
