@@ -157,9 +157,15 @@ def test_a_request_that_is_none_is_refused(codec: Codec, wire: Any) -> None:
 @pytest.mark.parametrize(
     ("where", "wrong"),
     [
-        *(("message", {"role": value}) for value in ([], {}, 1, None)),
-        *(("configuration", {"historyLength": value}) for value in (False, [], -1)),
-        *(("configuration", {"blocking": value}) for value in (1, "yes")),
+        ("message", {"role": []}),
+        ("message", {"role": {}}),
+        ("message", {"role": 1}),
+        ("message", {"role": None}),
+        ("configuration", {"historyLength": False}),
+        ("configuration", {"historyLength": []}),
+        ("configuration", {"historyLength": -1}),
+        ("configuration", {"blocking": 1}),
+        ("configuration", {"blocking": "yes"}),
         ("configuration", {"acceptedOutputModes": ""}),
     ],
 )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness.adapters import make_adapter
 from harness.judgement import judge
 from harness.process import Engine
-from harness.served import Report
+from harness.served import Options, Report
 from harness.sidecar import Sidecar
 from harness.workload import BLOCK_TOKENS, Adapter, Answer, Ask, mixed
 
@@ -20,7 +21,7 @@ Start = Callable[..., Engine]
 Plain = Callable[[Sequence[Ask]], dict[str, Answer]]
 Scale = Callable[[int, int], int]
 
-TIGHT = {"blocks": 64, "max_seqs": 32}
+TIGHT: dict[str, Any] = {"blocks": 64, "max_seqs": 32}
 WITH_ADAPTERS = {"enable_lora": True, "max_loras": 3, "max_lora_rank": 8}
 
 
@@ -78,30 +79,34 @@ def test_tenants_that_ask_the_same_are_kept_apart(start: Start, plain: Plain, si
     assert sidecar.leases() == 0
 
 
+def renamed(asks: Sequence[Ask], adapters: Mapping[str, Adapter]) -> list[Ask]:
+    """Ask with other adapters in place of those at the given paths."""
+    return [
+        ask if ask.adapter is None else dataclasses.replace(ask, adapter=adapters[ask.adapter.path]) for ask in asks
+    ]
+
+
+def differently_answered(owned: Sequence[list[Ask]], answers: Mapping[str, Answer]) -> int:
+    """Count what every owner is answered otherwise."""
+    same = zip(*owned, strict=True)
+    return sum(len({answers[ask.name].tokens for ask in asks}) == len(owned) for asks in same)
+
+
 def test_adapters_are_kept_apart_by_their_content_and_not_by_their_name(
     start: Start, sidecar: Sidecar, model: str, tmp_path: Path, scale: Scale
 ) -> None:
     asks = mixed(scale(30, 170), seed=62, longest=6)
-    one, two = (make_adapter(tmp_path / name, model, seed) for name, seed in (("one", 1), ("two", 2)))
-    copied = make_adapter(tmp_path / "copied", model, 1)
+    one, two, copy = (make_adapter(tmp_path / name, model, seed) for name, seed in (("1", 1), ("2", 2), ("copy", 1)))
     owned = [
         of("base", asks),
-        *(of(path, asks, adapter=Adapter(path=path, name="its name", number=1)) for path in (one, two)),
+        *(of(path, asks, adapter=Adapter(path=path, name="its", number=1)) for path in (one, two)),
     ]
     first = []
     for mine in owned:
-        engine = start(**TIGHT, connector=sidecar.connector(), more=WITH_ADAPTERS)
-        first.append((mine, engine.run(mine)))
-        engine.close()
-    renamed = {
-        one: Adapter(path=copied, name="another name", number=2),
-        two: Adapter(path=two, name="a third", number=7),
-    }
-    everybody = [
-        ask if ask.adapter is None else dataclasses.replace(ask, adapter=renamed[ask.adapter.path])
-        for same in zip(*owned, strict=True)
-        for ask in same
-    ]
+        with Engine(Options(model=model, **TIGHT, connector=sidecar.connector(), more=WITH_ADAPTERS)) as engine:
+            first.append((mine, engine.run(mine)))
+    others = {one: Adapter(path=copy, name="another", number=2), two: Adapter(path=two, name="third", number=7)}
+    everybody = renamed([ask for same in zip(*owned, strict=True) for ask in same], others)
 
     again = start(**TIGHT, connector=sidecar.connector(), more=WITH_ADAPTERS).run(everybody)
 
@@ -109,5 +114,4 @@ def test_adapters_are_kept_apart_by_their_content_and_not_by_their_name(
     expected = with_room.run([dataclasses.replace(ask, abort_after=None) for ask in everybody], 8).answers
     assert_kept_apart(first, again, expected)
     assert sidecar.leases() == 0
-    said = [{ask.name.split()[-1]: expected[ask.name].tokens for ask in mine} for mine in owned]
-    assert sum(said[0][name] != said[1][name] != said[2][name] for name in said[0]) > len(asks) // 2
+    assert differently_answered(owned, expected) > len(asks) // 2
