@@ -108,7 +108,8 @@ async def test_tasks_of_the_same_moment_are_each_on_one_page() -> None:
     for record in store._all.values():
         record.updated_at = 5.0
 
-    seen, token = [], ""
+    seen: list[str] = []
+    token = ""
     while not seen or token:
         page = await store.find("ann", ListTasksRequest(page_size=1, page_token=token))
         seen += [record.id for record in page.records]
